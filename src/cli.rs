@@ -1,0 +1,1 @@
+//! Every flag and subcommand; no logic.

@@ -1,0 +1,130 @@
+//! The keys of the pool: what a key is, the file they stand in, and the choice among them.
+
+pub mod file;
+pub mod pool;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::secret::Secret;
+
+/// The public name of a key: 1 to 128 printable ASCII characters, so that it can stand in a header.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName(Arc<str>);
+
+/// Why a text cannot be the name of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing in it.
+    #[error("the name is empty")]
+    Empty,
+    /// More than 128 characters.
+    #[error("the name is longer than 128 characters")]
+    TooLong,
+    /// Something that cannot stand in a header.
+    #[error("the name has a character that can't stand in a header; use printable ASCII")]
+    NotPrintable,
+}
+
+impl KeyName {
+    /// Checks and takes over `name`; blanks around it are not part of it.
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.len() > 128 {
+            return Err(NameError::TooLong);
+        }
+        if !name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(NameError::NotPrintable);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as shared text, for those who keep it.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+const BEARER: &str = "Bearer ";
+
+/// An `OpenRouter` API key: a public name and a secret.
+#[derive(Clone, Debug)]
+pub struct Key {
+    name: KeyName,
+    // Kept as the value of the Authorization header, so that a request only has to copy it.
+    authorization: Secret,
+}
+
+impl Key {
+    /// Puts a key together; blanks around the secret are not part of it.
+    #[must_use]
+    pub fn new(name: KeyName, secret: &Secret) -> Self {
+        Self { name, authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())) }
+    }
+
+    /// The public name.
+    #[must_use]
+    pub fn name(&self) -> &KeyName {
+        &self.name
+    }
+
+    /// The key itself, `sk-or-v1-…`.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.authorization.expose()[BEARER.len()..]
+    }
+
+    /// `Bearer sk-or-v1-…`, the value of the Authorization header.
+    #[must_use]
+    pub fn authorization(&self) -> &str {
+        self.authorization.expose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, KeyName, NameError};
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_name_can_always_stand_in_a_header() {
+        for good in ["a", "team red", "x~!@#", &"n".repeat(128)] {
+            assert!(http::HeaderValue::from_str(KeyName::parse(good).unwrap().as_str()).is_ok());
+        }
+        assert_eq!(KeyName::parse("  "), Err(NameError::Empty));
+        assert_eq!(KeyName::parse("a\tb"), Err(NameError::NotPrintable));
+        assert_eq!(KeyName::parse("müller"), Err(NameError::NotPrintable));
+        assert_eq!(KeyName::parse(&"n".repeat(129)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn debug_of_a_key_shows_its_name_alone() {
+        let key = Key::new(KeyName::parse("ann").unwrap(), &Secret::new(" sk-or-v1-1 ".into()));
+        assert_eq!(key.expose(), "sk-or-v1-1");
+        assert_eq!(key.authorization(), "Bearer sk-or-v1-1");
+        let shown = format!("{key:?}");
+        assert!(shown.contains("ann") && !shown.contains("sk-or"), "{shown}");
+    }
+}

@@ -1,0 +1,1 @@
+//! The choice of a key: the one used least today, lent out as a lease.

@@ -1,0 +1,1 @@
+//! What is read back from the ledger: use today, and the reports behind `stats`.

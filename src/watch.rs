@@ -1,0 +1,1 @@
+//! Tells when `tokens.csv` or `allow.txt` changed.
