@@ -1,1 +1,286 @@
 //! The choice of a key: the one used least today, lent out as a lease.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Key, KeyName};
+use crate::clock::{Day, Time};
+
+/// The keys one process may use. Clones share it.
+///
+/// A choice costs the logarithm of the number of keys.
+#[derive(Clone, Debug)]
+pub struct KeyPool(Arc<Mutex<Pool>>);
+
+#[derive(Debug)]
+struct Pool {
+    day: Day,
+    slots: Vec<Slot>,
+    by_name: HashMap<KeyName, usize>,
+    /// The slots that may be lent, the next one first.
+    order: BTreeSet<Rank>,
+}
+
+/// One key and its use. A slot outlives its row in the file, so that a key that comes back the same day
+/// still counts what it was used for.
+#[derive(Debug)]
+struct Slot {
+    key: Arc<Key>,
+    in_file: bool,
+    used: u64,
+    in_flight: u32,
+    chance: u32,
+}
+
+/// Least used today, then fewest in flight, then by chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    used: u64,
+    in_flight: u32,
+    chance: u32,
+    slot: usize,
+}
+
+impl KeyPool {
+    /// A pool of `keys`, of which some were `used` (attempts, by name) on `day` already.
+    #[must_use]
+    pub fn new(keys: Vec<Key>, used: &HashMap<Box<str>, u64>, day: Day) -> Self {
+        let mut pool =
+            Pool { day, slots: Vec::new(), by_name: HashMap::new(), order: BTreeSet::new() };
+        pool.replace(keys, |name| used.get(name.as_str()).copied().unwrap_or(0));
+        Self(Arc::new(Mutex::new(pool)))
+    }
+
+    /// Lends the key that was used least today, or `None` when there is no key. The use is counted here.
+    #[must_use]
+    pub fn lease(&self, now: Time) -> Option<Lease> {
+        let mut pool = self.lock();
+        pool.turn(now.day());
+        let slot = pool.order.first()?.slot;
+        pool.change(slot, |slot| {
+            slot.used += 1;
+            slot.in_flight += 1;
+            slot.chance = rand::random();
+        });
+        let key = Arc::clone(&pool.slots[slot].key);
+        drop(pool);
+        Some(Lease { pool: self.clone(), slot, key })
+    }
+
+    /// Takes over the keys of a changed file. Leases under way keep the key they have.
+    pub fn reload(&self, keys: Vec<Key>) {
+        self.lock().replace(keys, |_| 0);
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // Each change is complete before anything can panic, so a poisoned pool is a sound one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    fn replace(&mut self, keys: Vec<Key>, used_before: impl Fn(&KeyName) -> u64) {
+        self.order.clear();
+        for slot in &mut self.slots {
+            slot.in_file = false;
+        }
+        for key in keys {
+            match self.by_name.get(key.name()) {
+                Some(&slot) => {
+                    let slot = &mut self.slots[slot];
+                    slot.in_file = true;
+                    slot.key = Arc::new(key);
+                }
+                None => {
+                    let used = used_before(key.name());
+                    self.by_name.insert(key.name().clone(), self.slots.len());
+                    let key = Arc::new(key);
+                    self.slots.push(Slot { key, in_file: true, used, in_flight: 0, chance: rand::random() });
+                }
+            }
+        }
+        self.line_up();
+    }
+
+    /// Starts a new day's counts when `today` is not the day counted so far.
+    fn turn(&mut self, today: Day) {
+        if today == self.day {
+            return;
+        }
+        self.day = today;
+        for slot in &mut self.slots {
+            slot.used = 0;
+        }
+        self.line_up();
+    }
+
+    fn line_up(&mut self) {
+        self.order =
+            self.slots.iter().enumerate().filter(|(_, slot)| slot.in_file).map(|(at, slot)| slot.rank(at)).collect();
+    }
+
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Slot)) {
+        let slot = &mut self.slots[at];
+        let before = slot.rank(at);
+        change(slot);
+        let after = slot.rank(at);
+        if self.order.remove(&before) {
+            self.order.insert(after);
+        }
+    }
+}
+
+impl Slot {
+    fn rank(&self, at: usize) -> Rank {
+        Rank { used: self.used, in_flight: self.in_flight, chance: self.chance, slot: at }
+    }
+}
+
+/// One key borrowed for one request; given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    pool: KeyPool,
+    slot: usize,
+    key: Arc<Key>,
+}
+
+impl Lease {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Counts one more attempt on the same key.
+    pub fn count_again(&self, now: Time) {
+        let mut pool = self.pool.lock();
+        pool.turn(now.day());
+        pool.change(self.slot, |slot| slot.used += 1);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.lock().change(self.slot, |slot| slot.in_flight -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::KeyPool;
+    use crate::clock::{Day, Time};
+    use crate::keys::{Key, KeyName};
+    use crate::secret::Secret;
+
+    const NOON: Time = Time(1_700_000_000_000);
+
+    fn key(name: &str) -> Key {
+        Key::new(KeyName::parse(name).unwrap(), &Secret::new(format!("sk-or-v1-{name}")))
+    }
+
+    fn pool(names: &[&str], used: &[(&str, u64)]) -> KeyPool {
+        let used: HashMap<_, _> = used.iter().map(|(name, count)| (Box::from(*name), *count)).collect();
+        KeyPool::new(names.iter().copied().map(key).collect(), &used, NOON.day())
+    }
+
+    fn lend(pool: &KeyPool, count: usize, now: Time) -> HashMap<String, usize> {
+        let mut by_name = HashMap::new();
+        for _ in 0..count {
+            let lease = pool.lease(now).unwrap();
+            *by_name.entry(lease.key().name().to_string()).or_default() += 1;
+        }
+        by_name
+    }
+
+    #[test]
+    fn equal_requests_spread_evenly() {
+        let by_name = lend(&pool(&["a", "b", "c", "d"], &[]), 400, NOON);
+        assert!(by_name.len() == 4 && by_name.values().all(|&count| count == 100), "{by_name:?}");
+    }
+
+    #[test]
+    fn the_key_used_least_today_comes_first() {
+        let pool = pool(&["a", "b"], &[("a", 3)]);
+        assert_eq!(lend(&pool, 3, NOON), HashMap::from([("b".to_owned(), 3)]));
+        assert_eq!(lend(&pool, 2, NOON).len(), 2);
+    }
+
+    #[test]
+    fn of_keys_used_alike_the_one_with_fewer_in_flight_comes_first() {
+        for _ in 0..32 {
+            let pool = pool(&["a", "b"], &[]);
+            let held = pool.lease(NOON).unwrap();
+            let other = pool.lease(NOON).unwrap();
+            let free = other.key().name().clone();
+            drop(other);
+            let third = pool.lease(NOON).unwrap();
+            assert_eq!(third.key().name(), &free);
+            drop(held);
+        }
+    }
+
+    #[test]
+    fn a_tie_is_settled_by_chance() {
+        let mut first = std::collections::HashSet::new();
+        for _ in 0..200 {
+            first.insert(pool(&["a", "b"], &[]).lease(NOON).unwrap().key().name().to_string());
+        }
+        assert_eq!(first.len(), 2);
+    }
+
+    #[test]
+    fn a_new_day_starts_from_zero() {
+        let pool = pool(&["a", "b"], &[("a", 500)]);
+        let tomorrow = Time(NOON.0 + 86_400_000);
+        let by_name = lend(&pool, 10, tomorrow);
+        assert_eq!(by_name["a"], 5);
+    }
+
+    #[test]
+    fn a_second_attempt_counts() {
+        let pool = pool(&["a", "b"], &[]);
+        let lease = pool.lease(NOON).unwrap();
+        let twice = lease.key().name().to_string();
+        lease.count_again(NOON);
+        drop(lease);
+        let by_name = lend(&pool, 2, NOON);
+        assert!(!by_name.contains_key(&twice) || by_name[&twice] < 2, "{by_name:?}");
+        assert_eq!(lend(&pool, 2, NOON).values().sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn a_reload_keeps_counts_and_leases() {
+        let pool = pool(&["a", "b"], &[]);
+        let held = pool.lease(NOON).unwrap();
+        let held_name = held.key().name().to_string();
+        let other = if held_name == "a" { "b" } else { "a" };
+        pool.reload(vec![key(other)]);
+        assert_eq!(pool.len(), 1);
+        assert_eq!(lend(&pool, 3, NOON), HashMap::from([(other.to_owned(), 3)]));
+        drop(held);
+        pool.reload(vec![key("a"), key("b"), key("c")]);
+        // 1 use of the first, 3 of the other, none of the new one.
+        assert_eq!(lend(&pool, 1, NOON), HashMap::from([("c".to_owned(), 1)]));
+        let by_name = lend(&pool, 4, NOON);
+        assert_eq!(by_name.get(other), None, "{by_name:?}");
+    }
+
+    #[test]
+    fn an_empty_pool_lends_nothing() {
+        assert!(KeyPool::new(Vec::new(), &HashMap::new(), Day(0)).lease(NOON).is_none());
+    }
+}

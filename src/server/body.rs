@@ -1,0 +1,75 @@
+//! The body of an answer on its way out: counted as open until its end, broken only after what went
+//! before it has left.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::connection::InFlight;
+
+/// How often an error yields to the connection before it is handed on: once lets HTTP/1 flush in the
+/// same task, twice lets an HTTP/2 connection run in its own.
+const YIELDS: u8 = 2;
+
+/// A body whose error never overtakes the data handed on before it.
+///
+/// hyper ends the connection (or resets the stream) as soon as it meets an error, with whatever it
+/// still had buffered; so the error waits until the socket took everything.
+#[derive(Debug)]
+pub struct Delivered<B: Body> {
+    // Boxed, so that it can be polled pinned without a pin projection crate, and to keep hyper's
+    // connection small.
+    inner: Pin<Box<B>>,
+    broken: Option<(B::Error, u8)>,
+    in_flight: Option<InFlight>,
+}
+
+impl<B: Body> Delivered<B> {
+    pub(super) fn new(inner: B, in_flight: Option<InFlight>) -> Self {
+        Self { inner: Box::pin(inner), broken: None, in_flight }
+    }
+}
+
+// The error is only moved, never pinned, and the body is pinned in its own box.
+impl<B: Body> Unpin for Delivered<B> {}
+
+impl<B: Body<Data = Bytes>> Body for Delivered<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = &mut *self;
+        if this.broken.is_none() {
+            match this.inner.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Err(error))) => this.broken = Some((error, YIELDS)),
+                other => return other,
+            }
+        }
+        if let Some(in_flight) = &this.in_flight
+            && in_flight.state().poll_flushed(cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        if let Some((_, yields)) = &mut this.broken
+            && *yields > 0
+        {
+            *yields -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(this.broken.take().map(|(error, _)| Err(error)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.broken.is_none() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,148 @@
+//! The socket of one connection: notes what arrives and whether it takes what is written, and closes so
+//! that the last answer is not lost.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use super::connection::{State, must_reset};
+
+/// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Closing while unread input waits would make the kernel reset the connection and take the answer
+/// from the peer; so what still comes is read and thrown away, this long and this many bytes at most.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 8 << 20;
+
+/// What the first bytes of a connection say.
+pub(super) struct Sniffed {
+    /// The bytes themselves.
+    pub(super) prefix: Bytes,
+    /// Whether they are HTTP/2's preface.
+    pub(super) is_h2: bool,
+}
+
+/// Reads until the protocol is known; `None` when the peer left before.
+pub(super) async fn sniff(stream: &mut TcpStream) -> io::Result<Option<Sniffed>> {
+    let mut start = [0; H2_PREFACE.len()];
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut start[filled..]).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        filled += read;
+        let is_h2 = start[..filled] == H2_PREFACE[..filled];
+        if !is_h2 || filled == H2_PREFACE.len() {
+            return Ok(Some(Sniffed { prefix: Bytes::copy_from_slice(&start[..filled]), is_h2 }));
+        }
+    }
+}
+
+/// The socket under hyper.
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: TcpStream,
+    prefix: Bytes,
+    state: Rc<State>,
+    lingering: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+impl Io {
+    pub(super) fn new(stream: TcpStream, prefix: Bytes, state: Rc<State>) -> Self {
+        Self { stream, prefix, state, lingering: None }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        if must_reset(&self.state) {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let length = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix[..length]);
+            self.prefix.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.state.bytes_arrived();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.state.set_blocked(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.state.set_blocked(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let (deadline, left) = match &mut this.lingering {
+            Some(lingering) => lingering,
+            None => {
+                std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                if !this.state.may_have_unread() {
+                    return Poll::Ready(Ok(()));
+                }
+                this.lingering.insert((Box::pin(sleep(LINGER)), LINGER_BYTES))
+            }
+        };
+        let mut scratch = [0; 8 << 10];
+        loop {
+            if *left == 0 || deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    *left = left.saturating_sub(buf.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
