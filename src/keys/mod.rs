@@ -6,6 +6,8 @@ pub mod pool;
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use crate::secret::Secret;
 
 /// The public name of a key: 1 to 128 printable ASCII characters, so that it can stand in a header.
@@ -73,21 +75,35 @@ const BEARER: &str = "Bearer ";
 #[derive(Clone, Debug)]
 pub struct Key {
     name: KeyName,
+    // Made once, so that an answer only has to share it.
+    header_value: HeaderValue,
     // Kept as the value of the Authorization header, so that a request only has to copy it.
     authorization: Secret,
 }
 
 impl Key {
     /// Puts a key together; blanks around the secret are not part of it.
+    ///
+    /// # Panics
+    ///
+    /// Never: a [`KeyName`] can always stand in a header.
     #[must_use]
     pub fn new(name: KeyName, secret: &Secret) -> Self {
-        Self { name, authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())) }
+        let header_value =
+            HeaderValue::from_str(name.as_str()).expect("a name is printable ASCII");
+        Self { name, header_value, authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())) }
     }
 
     /// The public name.
     #[must_use]
     pub fn name(&self) -> &KeyName {
         &self.name
+    }
+
+    /// The public name as the value of a header.
+    #[must_use]
+    pub fn header_value(&self) -> HeaderValue {
+        self.header_value.clone()
     }
 
     /// The key itself, `sk-or-v1-…`.

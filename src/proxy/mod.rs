@@ -1,1 +1,198 @@
 //! The request path: from a caller's request to the answer that passes back.
+
+mod attempt;
+mod body;
+mod headers;
+mod local;
+mod refusal;
+mod route;
+mod tap;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::attempt::{Demand, Tools};
+use self::body::RequestBody;
+use self::refusal::Refusal;
+use self::tap::{LogLine, Tap};
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::keys::pool::KeyPool;
+use crate::ledger::Ledger;
+use crate::openrouter::request;
+use crate::upstream::Upstream;
+
+pub use self::tap::ProxyBody;
+
+/// Bodies of other than inference requests are kept up to this size, bytes; larger ones are streamed.
+const KEPT_OF_OTHERS: usize = 64 << 10;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who is let in; replaced as a whole when the file changes.
+    pub access: ArcSwap<Access>,
+    /// The keys.
+    pub keys: KeyPool,
+    /// The account.
+    pub ledger: Ledger,
+    /// The time.
+    pub clock: Clock,
+    /// What was configured.
+    pub settings: Settings,
+    /// Whether `GET /ready` answers 200: true while requests are served, false from the stop signal on.
+    pub ready: AtomicBool,
+}
+
+/// The configured part of the request path.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What stands before `/v1` on upstream: `/api`.
+    pub base: String,
+    /// Let everybody in, provided that Host and Origin are local.
+    pub no_auth: bool,
+    /// How much of an inference request's body is kept so that it can be read and sent again, bytes.
+    pub replay_bytes: usize,
+    /// How long a caller's body may pause.
+    pub body_timeout: Duration,
+    /// The longest request target, bytes.
+    pub max_uri_bytes: usize,
+}
+
+/// One worker's request path. Clones share it; it stays on its thread.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    upstream: Rc<Upstream>,
+}
+
+/// Who is asking, once let in.
+struct Caller<'h> {
+    name: Arc<str>,
+    access_token: &'h [u8],
+}
+
+impl Proxy {
+    /// A worker's request path to `upstream`.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
+        Self { shared, upstream: Rc::new(upstream) }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        if let Some(answer) = self.probe(&request) {
+            return answer;
+        }
+        let (parts, body) = request.into_parts();
+        match self.relay(&parts, body).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                tracing::debug!(
+                    target: "hermux::request",
+                    status = refusal.status().as_u16(),
+                    "{} refused: {}",
+                    parts.uri.path(),
+                    refusal.message(),
+                );
+                refusal.into_response(route::dialect_of(&parts.uri))
+            }
+        }
+    }
+
+    async fn relay(&self, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refusal> {
+        let Shared { settings, .. } = &*self.shared;
+        if headers::framing_is_odd(&parts.headers) {
+            return Err(Refusal::BadRequest("the request's framing is ambiguous"));
+        }
+        let route = route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes)?;
+        let caller = self.admit(parts)?;
+
+        let keep = if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
+        let body = RequestBody::take(body, keep, settings.body_timeout).await?;
+        let wanted = if route.inference { request::peek(body.beginning()) } else { request::Wanted::default() };
+
+        let target = target(&settings.base, &route, parts.uri.query());
+        let demand = Demand {
+            method: &parts.method,
+            target: &target,
+            headers: &parts.headers,
+            access_token: caller.access_token,
+            inference: route.inference,
+            caller: caller.name,
+            model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
+            path: Arc::from(route::label(route.path)),
+        };
+        let tools = Tools {
+            keys: &self.shared.keys,
+            ledger: &self.shared.ledger,
+            upstream: &self.upstream,
+            clock: &self.shared.clock,
+        };
+        let answered = attempt::run(tools, &demand, body).await?;
+
+        let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG)
+            .then(|| LogLine { caller: demand.caller, model: demand.model, path: demand.path });
+        let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
+        headers::for_caller(&mut headers, tap.lease().key());
+        tap.begin();
+        let mut response = Response::new(ProxyBody::Tapped(tap));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    /// Lets a caller in, or says why not.
+    fn admit<'h>(&self, parts: &'h Parts) -> Result<Caller<'h>, Refusal> {
+        if self.shared.settings.no_auth {
+            let is_local = local::is_local(parts);
+            return is_local
+                .then(|| Caller { name: Arc::from("anonymous"), access_token: b"" })
+                .ok_or(Refusal::NotLocal);
+        }
+        let access = self.shared.access.load();
+        let admitted = access.check(&parts.headers).map_err(Refusal::Unauthorized)?;
+        Ok(Caller { name: Arc::clone(&admitted.caller.name), access_token: admitted.token })
+    }
+
+    /// The two paths that need no access token and say no more than yes or no.
+    fn probe(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+        let is_well = match request.uri().path() {
+            "/health" => true,
+            "/ready" => self.shared.ready.load(Ordering::Relaxed),
+            _ => return None,
+        };
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return None;
+        }
+        let (status, text) =
+            if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
+        let mut response = Response::new(ProxyBody::from(Bytes::from_static(text.as_bytes())));
+        *response.status_mut() = status;
+        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        Some(response)
+    }
+}
+
+/// Path and query on upstream: the base and the mount are ours, the rest is as the caller wrote it.
+fn target(base: &str, route: &route::Route<'_>, query: Option<&str>) -> String {
+    let mount = route.mount.as_str();
+    let query_length = query.map_or(0, |query| query.len() + 1);
+    let mut target = String::with_capacity(base.len() + mount.len() + route.path.len() + query_length);
+    target.push_str(base);
+    target.push_str(mount);
+    target.push_str(route.path);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    target
+}

@@ -1,0 +1,253 @@
+//! What is stripped, swapped and added among the headers, in both directions.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
+
+use crate::keys::Key;
+
+/// Names the key that answered.
+pub(super) const X_TOKEN_NAME: HeaderName = HeaderName::from_static("x-token-name");
+
+/// The headers of a caller's request that go upstream, as they are asked for one by one.
+#[derive(Clone, Debug)]
+pub(super) struct ForUpstream<'a> {
+    headers: http::header::Iter<'a, HeaderValue>,
+    /// What `Connection` names; rarely more than `keep-alive` or `close`, which are stripped anyway.
+    named: Option<&'a HeaderMap>,
+    access_token: &'a [u8],
+    strip_accept_encoding: bool,
+    extra: ExtraHeaders<'a>,
+}
+
+/// The headers hermux adds: the key, and on inference routes the wish for an answer it can read.
+#[derive(Clone, Copy, Debug)]
+struct ExtraHeaders<'a> {
+    authorization: Option<&'a str>,
+    identity: bool,
+}
+
+/// Picks what goes upstream: everything end-to-end but credentials, traces of the caller's network, and
+/// whatever holds the access token; with the key in its place.
+pub(super) fn for_upstream<'a>(
+    headers: &'a HeaderMap,
+    access_token: &'a [u8],
+    key: &'a Key,
+    inference: bool,
+) -> ForUpstream<'a> {
+    ForUpstream {
+        headers: headers.iter(),
+        named: names_others(headers).then_some(headers),
+        access_token,
+        strip_accept_encoding: inference,
+        extra: ExtraHeaders { authorization: Some(key.authorization()), identity: inference },
+    }
+}
+
+impl<'a> Iterator for ForUpstream<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        for (name, value) in self.headers.by_ref() {
+            if is_kept_from_upstream(name.as_str())
+                || (self.strip_accept_encoding && name == ACCEPT_ENCODING)
+                || self.named.is_some_and(|headers| connection_names(headers, name))
+                || holds(value.as_bytes(), self.access_token)
+            {
+                continue;
+            }
+            return Some((name.as_str().as_bytes(), value.as_bytes()));
+        }
+        if let Some(authorization) = self.extra.authorization.take() {
+            return Some((b"authorization", authorization.as_bytes()));
+        }
+        if std::mem::take(&mut self.extra.identity) {
+            return Some((b"accept-encoding", b"identity"));
+        }
+        None
+    }
+}
+
+/// Credentials, traces of the caller's network, framing, and what concerns one connection alone.
+fn is_kept_from_upstream(name: &str) -> bool {
+    match name {
+        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "forwarded" | "x-real-ip"
+        | "x-token-name" | "host" | "content-length" | "expect" => true,
+        _ => is_hop_by_hop(name) || name.starts_with("proxy-") || name.starts_with("x-forwarded-"),
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+    )
+}
+
+/// Whether `Connection` names headers besides the usual options.
+fn names_others(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") && !value.as_bytes().eq_ignore_ascii_case(b"close")
+    })
+}
+
+fn connection_names(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+fn holds(value: &[u8], needle: &[u8]) -> bool {
+    !needle.is_empty() && value.len() >= needle.len() && memmem::find(value, needle).is_some()
+}
+
+/// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection
+/// alone, no trace of `key`; and says which key answered.
+pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key) {
+    let named = names_others(headers);
+    let mut unwanted: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        let is_unwanted =
+            is_hop_by_hop(name.as_str()) || *name == SET_COOKIE || (named && connection_names(headers, name));
+        if is_unwanted && *name != X_TOKEN_NAME {
+            unwanted.push(name.clone());
+        }
+    }
+    for name in unwanted {
+        headers.remove(name);
+    }
+    let secret = key.expose().as_bytes();
+    for value in headers.values_mut() {
+        if holds(value.as_bytes(), secret) {
+            let mut clean = value.as_bytes().to_vec();
+            redact(&mut clean, secret);
+            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("redacted"));
+        }
+    }
+    headers.insert(X_TOKEN_NAME, key.header_value());
+}
+
+/// Overwrites each `secret` in `bytes`; the length stays.
+pub(super) fn redact(bytes: &mut [u8], secret: &[u8]) {
+    let mut from = 0;
+    while let Some(at) = memmem::find(&bytes[from..], secret) {
+        bytes[from + at..from + at + secret.len()].fill(b'*');
+        from += at + secret.len();
+    }
+}
+
+/// Whether the framing of a request could be read in two ways (RFC 9112 section 6).
+///
+/// hyper refuses most of it; what remains is a transfer coding besides `chunked`, which it would hand on
+/// still encoded.
+pub(super) fn framing_is_odd(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some(),
+        (Some(coding), None) => !coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{for_caller, for_upstream, redact};
+    use crate::keys::{Key, KeyName};
+    use crate::secret::Secret;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn key() -> Key {
+        Key::new(KeyName::parse("ann").unwrap(), &Secret::new("sk-or-v1-secret".into()))
+    }
+
+    fn sent(lines: &[(&str, &str)], inference: bool) -> Vec<String> {
+        let map = headers(lines);
+        for_upstream(&map, b"hmx_tok", &key(), inference)
+            .map(|(name, value)| {
+                format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn credentials_and_the_callers_network_never_go_upstream() {
+        let lines = [
+            ("authorization", "Bearer hmx_tok"),
+            ("x-api-key", "a"),
+            ("api-key", "a"),
+            ("x-goog-api-key", "a"),
+            ("cookie", "a"),
+            ("proxy-authorization", "a"),
+            ("proxy-anything", "a"),
+            ("forwarded", "a"),
+            ("x-forwarded-for", "a"),
+            ("x-forwarded-made-up", "a"),
+            ("x-real-ip", "a"),
+            ("x-token-name", "a"),
+            ("host", "a"),
+            ("content-length", "1"),
+            ("transfer-encoding", "chunked"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("keep-alive", "a"),
+            ("connection", "close, X-Mine"),
+            ("x-mine", "a"),
+            ("x-echo", "see hmx_tok here"),
+        ];
+        assert_eq!(sent(&lines, false), ["authorization: Bearer sk-or-v1-secret"]);
+    }
+
+    #[test]
+    fn everything_else_passes_in_order() {
+        let lines = [
+            ("http-referer", "https://a"),
+            ("accept-encoding", "gzip"),
+            ("x-two", "1"),
+            ("x-two", "2"),
+            ("anthropic-beta", "b"),
+        ];
+        let passed = sent(&lines, false);
+        assert_eq!(&passed[..5], ["http-referer: https://a", "accept-encoding: gzip", "x-two: 1", "x-two: 2", "anthropic-beta: b"]);
+        let inference = sent(&lines, true);
+        assert!(!inference.contains(&"accept-encoding: gzip".to_owned()));
+        assert!(inference.contains(&"accept-encoding: identity".to_owned()));
+    }
+
+    #[test]
+    fn callers_see_no_cookie_and_no_key() {
+        let mut map = headers(&[
+            ("set-cookie", "a"),
+            ("connection", "x-mine"),
+            ("x-mine", "a"),
+            ("x-token-name", "theirs"),
+            ("x-echo", "<sk-or-v1-secret>"),
+            ("x-generation-id", "gen-1"),
+        ]);
+        for_caller(&mut map, &key());
+        assert_eq!(map.len(), 3);
+        assert_eq!(map["x-token-name"], "ann");
+        assert_eq!(map["x-echo"], "<***************>");
+        assert_eq!(map["x-generation-id"], "gen-1");
+    }
+
+    #[test]
+    fn redacting_keeps_the_length() {
+        let mut bytes = *b"..abab.ab";
+        redact(&mut bytes, b"ab");
+        assert_eq!(&bytes, b"..****.**");
+    }
+}

@@ -1,0 +1,311 @@
+//! What a path is: inference (and in which dialect), the rest of the API, management, or outside.
+
+use http::{Method, Uri, Version};
+
+use super::refusal::Refusal;
+use crate::openrouter::dialect::Dialect;
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route<'a> {
+    /// The path below the mount, `/chat/completions`; as it came, percent-encoding included.
+    pub(super) path: &'a str,
+    /// What stands before it on upstream, below the API's base.
+    pub(super) mount: Mount,
+    /// Whether it runs a model, so that the answer tells tokens and cost.
+    pub(super) inference: bool,
+    /// The form in which errors are told.
+    pub(super) dialect: Dialect,
+}
+
+/// The parts of the API that are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mount {
+    /// `/api/v1`, and its alias `/v1`.
+    V1,
+    /// `/api/alpha`.
+    Alpha,
+    /// `/api/beta`.
+    Beta,
+}
+
+impl Mount {
+    /// The mount as upstream knows it, to be put behind its base.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Mount::V1 => "/v1",
+            Mount::Alpha => "/alpha",
+            Mount::Beta => "/beta",
+        }
+    }
+}
+
+const MOUNTS: [(&str, Mount); 4] =
+    [("/api/v1", Mount::V1), ("/v1", Mount::V1), ("/api/alpha", Mount::Alpha), ("/api/beta", Mount::Beta)];
+
+/// What only management keys may use (`OpenRouter`'s API reference, endpoints that demand a management
+/// key), and what makes or exchanges credentials. First segments, below any mount.
+const MANAGEMENT: [&str; 12] = [
+    "keys",
+    "activity",
+    "analytics",
+    "byok",
+    "guardrails",
+    "workspaces",
+    "organization",
+    "observability",
+    "scim",
+    "external-users",
+    "private-endpoints",
+    "oauth",
+];
+
+/// Management below a first segment that is otherwise open.
+const MANAGEMENT_BELOW: [&str; 3] = ["auth/keys", "generation/feedback", "credits/coinbase"];
+
+/// Finds the route of a request, or why it must not leave.
+pub(super) fn of<'a>(
+    method: &Method,
+    uri: &'a Uri,
+    version: Version,
+    max_uri_bytes: usize,
+) -> Result<Route<'a>, Refusal> {
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        return Err(Refusal::Method);
+    }
+    // HTTP/2 carries scheme and authority beside the path; in HTTP/1 only the absolute form has them.
+    if version < Version::HTTP_2 && (uri.scheme().is_some() || uri.authority().is_some()) {
+        return Err(Refusal::BadRequest("the request target must be a path"));
+    }
+    let path = uri.path();
+    if path.len() + uri.query().map_or(0, |query| query.len() + 1) > max_uri_bytes {
+        return Err(Refusal::UriTooLong);
+    }
+    let mut decoded = None;
+    if path.contains('%') {
+        decoded = Some(decode_wholly(path));
+    }
+    let plain = decoded.as_deref().unwrap_or(path.as_bytes());
+    if path.contains("//") || is_devious(plain) {
+        return Err(Refusal::BadRequest("the path has empty or dot segments, backslashes or control characters"));
+    }
+    let Some((below, mount)) = MOUNTS.iter().find_map(|(prefix, mount)| {
+        path.strip_prefix(prefix).filter(|below| below.starts_with('/') && below.len() > 1).map(|below| (below, *mount))
+    }) else {
+        return Err(Refusal::NoSuchRoute);
+    };
+    // What upstream would read after decoding must not be management either.
+    let below_plain = decoded.as_deref().map_or(below.as_bytes(), |plain| &plain[path.len() - below.len()..]);
+    if is_management(below_plain) {
+        return Err(Refusal::ManagementOnly);
+    }
+    let (inference, dialect) = kind(method, below);
+    Ok(Route { path: below, mount, inference, dialect })
+}
+
+/// The dialect of a path for those refusals that come before a route is known.
+pub(super) fn dialect_of(uri: &Uri) -> Dialect {
+    let path = uri.path();
+    let below = MOUNTS.iter().find_map(|(prefix, _)| path.strip_prefix(prefix)).unwrap_or(path);
+    if first_segments(below, "messages") {
+        Dialect::Messages
+    } else if first_segments(below, "responses") {
+        Dialect::Responses
+    } else {
+        Dialect::Chat
+    }
+}
+
+fn first_segments(below: &str, name: &str) -> bool {
+    below
+        .strip_prefix('/')
+        .and_then(|below| below.strip_prefix(name))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn kind(method: &Method, below: &str) -> (bool, Dialect) {
+    let (inference, dialect) = match below {
+        "/chat/completions" | "/completions" | "/embeddings" | "/rerank" | "/images" | "/audio/speech"
+        | "/audio/transcriptions" | "/videos" | "/systemone" | "/decisions" => (true, Dialect::Chat),
+        "/responses" => (true, Dialect::Responses),
+        "/messages" => (true, Dialect::Messages),
+        _ if first_segments(below, "messages") => (false, Dialect::Messages),
+        _ if first_segments(below, "responses") => (false, Dialect::Responses),
+        _ => (false, Dialect::Chat),
+    };
+    (inference && *method == Method::POST, dialect)
+}
+
+/// Undoes percent-encoding until none is left, however often it was applied.
+fn decode_wholly(path: &str) -> Vec<u8> {
+    let mut bytes = path.as_bytes().to_vec();
+    loop {
+        let before = bytes.len();
+        bytes = decode_once(&bytes);
+        // Each escape that is undone takes two bytes away, so this ends.
+        if bytes.len() == before {
+            return bytes;
+        }
+    }
+}
+
+fn decode_once(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        match tail {
+            [high, low, after @ ..] if first == b'%' => {
+                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
+                    decoded.push(high << 4 | low);
+                    rest = after;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        decoded.push(first);
+        rest = tail;
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+fn is_devious(plain: &[u8]) -> bool {
+    plain.iter().any(|&byte| byte == b'\\' || byte < b' ' || byte == 0x7f)
+        || plain.split(|&byte| byte == b'/').any(|segment| {
+            // Some servers cut path parameters off before they look at dots.
+            let segment = segment.split(|&byte| byte == b';').next().unwrap_or(segment);
+            segment == b"." || segment == b".."
+        })
+}
+
+fn is_management(below: &[u8]) -> bool {
+    let below = String::from_utf8_lossy(below).to_ascii_lowercase();
+    let mut segments = below
+        .split('/')
+        .map(|segment| segment.split([';', '?', '#']).next().unwrap_or(segment).trim())
+        .filter(|segment| !segment.is_empty());
+    let first = segments.next().unwrap_or_default();
+    let second = segments.next().unwrap_or_default();
+    MANAGEMENT.contains(&first)
+        || MANAGEMENT_BELOW.iter().any(|path| path.split_once('/') == Some((first, second)))
+}
+
+/// A name for the path in the ledger: ids of resources are left out, so that names stay few.
+pub(super) fn label(path: &str) -> String {
+    const WITH_IDS: [&str; 7] = ["videos", "files", "batches", "containers", "presets", "interns", "vault"];
+    let mut segments = path.split('/').skip(1);
+    let first = segments.next().unwrap_or_default();
+    if !WITH_IDS.contains(&first) || segments.next().is_none() {
+        return path.chars().take(128).collect();
+    }
+    let rest = segments.next().map(|rest| format!("/{}", rest.chars().take(32).collect::<String>()));
+    format!("/{first}/{{id}}{}", rest.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Uri, Version};
+
+    use super::{Mount, Refusal, Route, label, of};
+    use crate::openrouter::dialect::Dialect;
+
+    fn route(target: &str) -> Result<(String, Mount, bool, Dialect), Refusal> {
+        let uri: Uri = target.parse().unwrap();
+        of(&Method::POST, &uri, Version::HTTP_11, 16 << 10)
+            .map(|Route { path, mount, inference, dialect }| (path.to_owned(), mount, inference, dialect))
+    }
+
+    #[test]
+    fn both_mounts_lead_to_the_same_place() {
+        for target in ["/api/v1/messages?beta=true", "/v1/messages?beta=true"] {
+            assert_eq!(route(target), Ok(("/messages".to_owned(), Mount::V1, true, Dialect::Messages)));
+        }
+        assert_eq!(
+            route("/api/alpha/decisions"),
+            Ok(("/decisions".to_owned(), Mount::Alpha, true, Dialect::Chat))
+        );
+        assert_eq!(route("/api/beta/batches").unwrap().1, Mount::Beta);
+    }
+
+    #[test]
+    fn other_percent_encoding_passes_verbatim() {
+        assert_eq!(route("/v1/models/google%2Fgemma").unwrap().0, "/models/google%2Fgemma");
+        assert_eq!(route("/v1/models/a%20b").unwrap().0, "/models/a%20b");
+    }
+
+    #[test]
+    fn dots_are_found_at_any_depth_of_encoding() {
+        for target in [
+            "/api/v1/../keys",
+            "/api/v1/models/..",
+            "/api/v1/./models",
+            "/api/v1/%2e%2e/keys",
+            "/api/v1/%252e%252E/keys",
+            "/api/v1/%25252e./keys",
+            "/api/v1/models%2f..%2fkeys",
+            "/api/v1/models/..;a/keys",
+            "/api/v1/a%5cb",
+            "/api/v1/a%255Cb",
+            "/api/v1/%00",
+            "/api/v1//models",
+            "//api/v1/models",
+            "/api/v1/models//",
+        ] {
+            assert!(matches!(route(target), Err(Refusal::BadRequest(_))), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_only_management_keys_may_use_is_refused() {
+        for target in [
+            "/api/v1/keys",
+            "/v1/keys/abc",
+            "/v1/keys/",
+            "/v1/KEYS",
+            "/v1/%6beys",
+            "/v1/%256beys",
+            "/v1/keys;x=1",
+            "/api/v1/auth/keys",
+            "/api/v1/auth/keys/code",
+            "/api/v1/activity",
+            "/api/v1/analytics/query",
+            "/api/v1/generation/feedback",
+            "/api/v1/oauth/token",
+            "/api/alpha/keys",
+            "/api/v1/%2fkeys",
+        ] {
+            assert_eq!(route(target), Err(Refusal::ManagementOnly), "{target}");
+        }
+        for target in ["/api/v1/key", "/api/v1/auth/key", "/api/v1/credits", "/v1/generation?id=1"] {
+            assert!(route(target).is_ok(), "{target}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_outside() {
+        for target in ["/", "/api", "/api/v1", "/api/v1/", "/v1", "/v2/models", "/api/v1x/models", "/%61pi/v1/models"]
+        {
+            assert_eq!(route(target), Err(Refusal::NoSuchRoute), "{target}");
+        }
+        let absolute: Uri = "http://openrouter.ai/api/v1/models".parse().unwrap();
+        assert!(matches!(
+            of(&Method::GET, &absolute, Version::HTTP_11, 99),
+            Err(Refusal::BadRequest(_))
+        ));
+        assert!(of(&Method::GET, &absolute, Version::HTTP_2, 99).is_ok());
+        assert_eq!(of(&Method::TRACE, &absolute, Version::HTTP_2, 99), Err(Refusal::Method));
+        assert_eq!(of(&Method::GET, &absolute, Version::HTTP_2, 5), Err(Refusal::UriTooLong));
+    }
+
+    #[test]
+    fn labels_leave_ids_out() {
+        assert_eq!(label("/chat/completions"), "/chat/completions");
+        assert_eq!(label("/videos/job-1"), "/videos/{id}");
+        assert_eq!(label("/videos/job-1/content"), "/videos/{id}/content");
+        assert_eq!(label("/models/a/b/endpoints"), "/models/a/b/endpoints");
+    }
+}
