@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-
 /// Everything that can be set, resolved.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -77,4 +76,3 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
-

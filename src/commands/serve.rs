@@ -35,8 +35,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until it is told to stop.
-pub fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let signals = Builder::new_current_thread().enable_all().build().context("could not start the signal loop")?;
+pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let signals =
+        Builder::new_current_thread().enable_all().build().context("could not start the signal loop")?;
     // Installed before the port opens, so that no signal is missed.
     let mut signals_seen = {
         let _inside = signals.enter();
@@ -44,9 +45,8 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     };
     let running = start(config, Clock::system())?;
     let stop = running.stop.clone();
-    let done = running.done();
+    let mut done = running.done();
     signals.block_on(async {
-        let mut done = done;
         let mut stopping = false;
         loop {
             tokio::select! {
@@ -68,16 +68,16 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
-pub fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
+pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     if access.is_empty() && !config.no_auth {
         tracing::warn!("everybody is refused: there is no access token in {}", config.allow.display());
     }
-    let ledger = open_ledger(&config, clock.clone())?;
+    let ledger = open_ledger(config, clock.clone())?;
     let used = ledger.used_today();
-    let connector = Arc::new(Connector::new(upstream_settings(&config))?);
+    let connector = Arc::new(Connector::new(upstream_settings(config))?);
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
     let address = listener.local_addr().context("could not read the listener's address")?;
@@ -140,7 +140,11 @@ pub fn start(config: Config, clock: Clock) -> anyhow::Result<Running> {
         .context("could not start the control thread")?;
 
     let (keys, access_tokens) = counts;
-    let entry = if config.no_auth { ", no access tokens asked".to_owned() } else { format!(", {access_tokens} access tokens") };
+    let entry = if config.no_auth {
+        ", no access tokens asked".to_owned()
+    } else {
+        format!(", {access_tokens} access tokens")
+    };
     tracing::info!("ready: http://{address} ({keys} keys{entry}, data in {})", config.data_dir.display());
     notify(&[sd_notify::NotifyState::Ready]);
     Ok(Running { address, stop: Commands(commands), done, control })
@@ -238,7 +242,10 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        let runtime = match Builder::new_current_thread().enable_all().build_local(tokio::runtime::LocalOptions::default()) {
+        let runtime = match Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+        {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!("a worker could not start: {error}");
@@ -271,7 +278,8 @@ fn control(
     workers: Workers,
     grace: Duration,
 ) -> anyhow::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build().context("could not start the control loop")?;
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("could not start the control loop")?;
     runtime.block_on(async {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -295,13 +303,13 @@ fn control(
         let mut all_ended = tokio::task::spawn_blocking(move || {
             handles.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
         });
-        let panicked = match timeout(grace, &mut all_ended).await {
-            Ok(panicked) => panicked,
-            Err(_) => {
-                tracing::warn!("cutting what is still open after {} s", grace.as_secs_f32());
-                phase.send_replace(Phase::Cut);
-                all_ended.await
-            }
+        let drained = timeout(grace, &mut all_ended).await;
+        let panicked = if let Ok(panicked) = drained {
+            panicked
+        } else {
+            tracing::warn!("cutting what is still open after {} s", grace.as_secs_f32());
+            phase.send_replace(Phase::Cut);
+            all_ended.await
         };
         if !shared.ledger.close(FLUSH) {
             tracing::warn!("the ledger's last entries could not be written in time");

@@ -89,8 +89,7 @@ impl Key {
     /// Never: a [`KeyName`] can always stand in a header.
     #[must_use]
     pub fn new(name: KeyName, secret: &Secret) -> Self {
-        let header_value =
-            HeaderValue::from_str(name.as_str()).expect("a name is printable ASCII");
+        let header_value = HeaderValue::from_str(name.as_str()).expect("a name is printable ASCII");
         Self { name, header_value, authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())) }
     }
 

@@ -45,8 +45,7 @@ impl KeyPool {
     /// A pool of `keys`, of which some were `used` (attempts, by name) on `day` already.
     #[must_use]
     pub fn new(keys: Vec<Key>, used: &HashMap<Box<str>, u64>, day: Day) -> Self {
-        let mut pool =
-            Pool { day, slots: Vec::new(), by_name: HashMap::new(), order: BTreeSet::new() };
+        let mut pool = Pool { day, slots: Vec::new(), by_name: HashMap::new(), order: BTreeSet::new() };
         pool.replace(keys, |name| used.get(name.as_str()).copied().unwrap_or(0));
         Self(Arc::new(Mutex::new(pool)))
     }
@@ -97,18 +96,15 @@ impl Pool {
             slot.in_file = false;
         }
         for key in keys {
-            match self.by_name.get(key.name()) {
-                Some(&slot) => {
-                    let slot = &mut self.slots[slot];
-                    slot.in_file = true;
-                    slot.key = Arc::new(key);
-                }
-                None => {
-                    let used = used_before(key.name());
-                    self.by_name.insert(key.name().clone(), self.slots.len());
-                    let key = Arc::new(key);
-                    self.slots.push(Slot { key, in_file: true, used, in_flight: 0, chance: rand::random() });
-                }
+            if let Some(&at) = self.by_name.get(key.name()) {
+                let slot = &mut self.slots[at];
+                slot.in_file = true;
+                slot.key = Arc::new(key);
+            } else {
+                let used = used_before(key.name());
+                self.by_name.insert(key.name().clone(), self.slots.len());
+                let key = Arc::new(key);
+                self.slots.push(Slot { key, in_file: true, used, in_flight: 0, chance: rand::random() });
             }
         }
         self.line_up();
@@ -127,8 +123,13 @@ impl Pool {
     }
 
     fn line_up(&mut self) {
-        self.order =
-            self.slots.iter().enumerate().filter(|(_, slot)| slot.in_file).map(|(at, slot)| slot.rank(at)).collect();
+        self.order = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.in_file)
+            .map(|(at, slot)| slot.rank(at))
+            .collect();
     }
 
     fn change(&mut self, at: usize, change: impl FnOnce(&mut Slot)) {

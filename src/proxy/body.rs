@@ -23,13 +23,17 @@ pub(super) enum RequestBody {
     Empty,
     /// All of it; it can be sent any number of times.
     Whole(Bytes),
-    /// Too large to keep: it can be sent once, as it comes.
-    Passing(Box<Passing>),
+    /// Too large to keep: it can be sent once, as it comes; then nothing is left.
+    Passing(Option<Passing>),
 }
 
 impl RequestBody {
     /// Takes in up to `keep` bytes of `incoming`; a caller that sends nothing for `patience` is given up.
-    pub(super) async fn take(mut incoming: Incoming, keep: usize, patience: Duration) -> Result<Self, Refusal> {
+    pub(super) async fn take(
+        mut incoming: Incoming,
+        keep: usize,
+        patience: Duration,
+    ) -> Result<Self, Refusal> {
         if incoming.is_end_stream() {
             return Ok(Self::Empty);
         }
@@ -57,7 +61,7 @@ impl RequestBody {
                 Err(other) => trailers = other.into_trailers().ok(),
             }
         }
-        Ok(Self::Passing(Box::new(Passing { length, pieces, trailers, rest: incoming, patience, silence: None })))
+        Ok(Self::Passing(Some(Passing { length, pieces, trailers, rest: incoming, patience, silence: None })))
     }
 
     /// What is known of it: all of it, or its beginning.
@@ -65,22 +69,21 @@ impl RequestBody {
         match self {
             Self::Empty => &[],
             Self::Whole(body) => body,
-            Self::Passing(passing) => passing.pieces.front().map_or(&[], |piece| piece),
+            Self::Passing(passing) => {
+                passing.as_ref().and_then(|passing| passing.pieces.front()).map_or(&[], |piece| piece)
+            }
         }
     }
 
-    /// The body for one attempt, and whether there is one for another attempt.
+    /// The body for one attempt; `None` when it was sent already and cannot be sent again.
     pub(super) fn outgoing(&mut self) -> Option<Outgoing<Passing>> {
         match self {
             Self::Empty => Some(Outgoing::Empty),
             Self::Whole(body) => Some(Outgoing::Full(body.clone())),
-            Self::Passing(passing) => {
-                let once = passing.take();
-                once.map(|passing| {
-                    let length = passing.length;
-                    Outgoing::Stream(passing, length)
-                })
-            }
+            Self::Passing(passing) => passing.take().map(|passing| {
+                let length = passing.length;
+                Outgoing::Stream(passing, length)
+            }),
         }
     }
 

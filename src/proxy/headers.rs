@@ -1,8 +1,6 @@
 //! What is stripped, swapped and added among the headers, in both directions.
 
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 
@@ -12,7 +10,7 @@ use crate::keys::Key;
 pub(super) const X_TOKEN_NAME: HeaderName = HeaderName::from_static("x-token-name");
 
 /// The headers of a caller's request that go upstream, as they are asked for one by one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct ForUpstream<'a> {
     headers: http::header::Iter<'a, HeaderValue>,
     /// What `Connection` names; rarely more than `keep-alive` or `close`, which are stripped anyway.
@@ -73,8 +71,8 @@ impl<'a> Iterator for ForUpstream<'a> {
 /// Credentials, traces of the caller's network, framing, and what concerns one connection alone.
 fn is_kept_from_upstream(name: &str) -> bool {
     match name {
-        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "forwarded" | "x-real-ip"
-        | "x-token-name" | "host" | "content-length" | "expect" => true,
+        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "forwarded"
+        | "x-real-ip" | "x-token-name" | "host" | "content-length" | "expect" => true,
         _ => is_hop_by_hop(name) || name.starts_with("proxy-") || name.starts_with("x-forwarded-"),
     }
 }
@@ -82,14 +80,21 @@ fn is_kept_from_upstream(name: &str) -> bool {
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
     )
 }
 
 /// Whether `Connection` names headers besides the usual options.
 fn names_others(headers: &HeaderMap) -> bool {
     headers.get_all(CONNECTION).iter().any(|value| {
-        !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") && !value.as_bytes().eq_ignore_ascii_case(b"close")
+        !value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+            && !value.as_bytes().eq_ignore_ascii_case(b"close")
     })
 }
 
@@ -221,7 +226,10 @@ mod tests {
             ("anthropic-beta", "b"),
         ];
         let passed = sent(&lines, false);
-        assert_eq!(&passed[..5], ["http-referer: https://a", "accept-encoding: gzip", "x-two: 1", "x-two: 2", "anthropic-beta: b"]);
+        assert_eq!(
+            &passed[..5],
+            ["http-referer: https://a", "accept-encoding: gzip", "x-two: 1", "x-two: 2", "anthropic-beta: b"]
+        );
         let inference = sent(&lines, true);
         assert!(!inference.contains(&"accept-encoding: gzip".to_owned()));
         assert!(inference.contains(&"accept-encoding: identity".to_owned()));

@@ -45,7 +45,8 @@ fn names_loopback(authority: &str) -> bool {
             None => authority,
         },
     };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_port(after: &str) -> bool {
@@ -61,9 +62,17 @@ mod tests {
         for local in ["localhost", "LocalHost:3333", "127.0.0.1:80", "127.9.9.9", "[::1]:3333", "[::1]"] {
             assert!(names_loopback(local), "{local}");
         }
-        for other in
-            ["", "evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", "[::1", "a@localhost", "[::2]", "localhost:80:80"]
-        {
+        for other in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "10.0.0.1",
+            "[::1",
+            "a@localhost",
+            "[::2]",
+            "localhost:80:80",
+        ] {
             assert!(!names_loopback(other), "{other}");
         }
     }

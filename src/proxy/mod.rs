@@ -116,9 +116,11 @@ impl Proxy {
         let route = route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes)?;
         let caller = self.admit(parts)?;
 
-        let keep = if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
+        let keep =
+            if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
         let body = RequestBody::take(body, keep, settings.body_timeout).await?;
-        let wanted = if route.inference { request::peek(body.beginning()) } else { request::Wanted::default() };
+        let wanted =
+            if route.inference { request::peek(body.beginning()) } else { request::Wanted::default() };
 
         let target = target(&settings.base, &route, parts.uri.query());
         let demand = Demand {
@@ -139,8 +141,11 @@ impl Proxy {
         };
         let answered = attempt::run(tools, &demand, body).await?;
 
-        let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG)
-            .then(|| LogLine { caller: demand.caller, model: demand.model, path: demand.path });
+        let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
+            caller: demand.caller,
+            model: demand.model,
+            path: demand.path,
+        });
         let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
         headers::for_caller(&mut headers, tap.lease().key());
         tap.begin();
@@ -177,7 +182,9 @@ impl Proxy {
             if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
         let mut response = Response::new(ProxyBody::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
-        response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
         Some(response)
     }
 }

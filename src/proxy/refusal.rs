@@ -70,7 +70,8 @@ impl Refusal {
                 "hermux: no such path; the API is at /api/v1, /v1, /api/alpha and /api/beta".to_owned()
             }
             Refusal::ManagementOnly => {
-                "hermux: this endpoint manages keys and accounts and is not available through the proxy".to_owned()
+                "hermux: this endpoint manages keys and accounts and is not available through the proxy"
+                    .to_owned()
             }
             Refusal::Method => "hermux: this method is not passed on".to_owned(),
             Refusal::BadRequest(why) => format!("hermux: {why}"),
@@ -104,7 +105,8 @@ impl Refusal {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hermux\""));
             }
             Refusal::Method => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+                headers
+                    .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
             }
             // What follows on this connection may be the rest of what could not be read.
             Refusal::BadRequest(_) | Refusal::BodyTimeout | Refusal::BodyBroken => {

@@ -87,10 +87,14 @@ pub(super) fn of<'a>(
     }
     let plain = decoded.as_deref().unwrap_or(path.as_bytes());
     if path.contains("//") || is_devious(plain) {
-        return Err(Refusal::BadRequest("the path has empty or dot segments, backslashes or control characters"));
+        return Err(Refusal::BadRequest(
+            "the path has empty or dot segments, backslashes or control characters",
+        ));
     }
     let Some((below, mount)) = MOUNTS.iter().find_map(|(prefix, mount)| {
-        path.strip_prefix(prefix).filter(|below| below.starts_with('/') && below.len() > 1).map(|below| (below, *mount))
+        path.strip_prefix(prefix)
+            .filter(|below| below.starts_with('/') && below.len() > 1)
+            .map(|below| (below, *mount))
     }) else {
         return Err(Refusal::NoSuchRoute);
     };
@@ -125,8 +129,16 @@ fn first_segments(below: &str, name: &str) -> bool {
 
 fn kind(method: &Method, below: &str) -> (bool, Dialect) {
     let (inference, dialect) = match below {
-        "/chat/completions" | "/completions" | "/embeddings" | "/rerank" | "/images" | "/audio/speech"
-        | "/audio/transcriptions" | "/videos" | "/systemone" | "/decisions" => (true, Dialect::Chat),
+        "/chat/completions"
+        | "/completions"
+        | "/embeddings"
+        | "/rerank"
+        | "/images"
+        | "/audio/speech"
+        | "/audio/transcriptions"
+        | "/videos"
+        | "/systemone"
+        | "/decisions" => (true, Dialect::Chat),
         "/responses" => (true, Dialect::Responses),
         "/messages" => (true, Dialect::Messages),
         _ if first_segments(below, "messages") => (false, Dialect::Messages),
@@ -287,15 +299,13 @@ mod tests {
 
     #[test]
     fn anything_else_is_outside() {
-        for target in ["/", "/api", "/api/v1", "/api/v1/", "/v1", "/v2/models", "/api/v1x/models", "/%61pi/v1/models"]
+        for target in
+            ["/", "/api", "/api/v1", "/api/v1/", "/v1", "/v2/models", "/api/v1x/models", "/%61pi/v1/models"]
         {
             assert_eq!(route(target), Err(Refusal::NoSuchRoute), "{target}");
         }
         let absolute: Uri = "http://openrouter.ai/api/v1/models".parse().unwrap();
-        assert!(matches!(
-            of(&Method::GET, &absolute, Version::HTTP_11, 99),
-            Err(Refusal::BadRequest(_))
-        ));
+        assert!(matches!(of(&Method::GET, &absolute, Version::HTTP_11, 99), Err(Refusal::BadRequest(_))));
         assert!(of(&Method::GET, &absolute, Version::HTTP_2, 99).is_ok());
         assert_eq!(of(&Method::TRACE, &absolute, Version::HTTP_2, 99), Err(Refusal::Method));
         assert_eq!(of(&Method::GET, &absolute, Version::HTTP_2, 5), Err(Refusal::UriTooLong));

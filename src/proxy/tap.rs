@@ -96,7 +96,12 @@ pub(super) struct LogLine {
 }
 
 impl Tap {
-    pub(super) fn new(answered: Answered, inference: bool, dialect: Dialect, log: Option<LogLine>) -> (Self, StatusCode, HeaderMap) {
+    pub(super) fn new(
+        answered: Answered,
+        inference: bool,
+        dialect: Dialect,
+        log: Option<LogLine>,
+    ) -> (Self, StatusCode, HeaderMap) {
         let Answered { answer, lease, mut entry } = answered;
         let (status, headers) = (answer.status, answer.headers);
         let is_error = status.as_u16() >= 400;
@@ -105,8 +110,9 @@ impl Tap {
         entry.report.generation = generation.map(Box::from);
         let readable = headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
         let is_sse = media_type_is(&headers, b"text/event-stream");
-        let usage = (inference && readable && !is_error && (is_sse || media_type_is(&headers, b"application/json")))
-            .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
+        let usage =
+            (inference && readable && !is_error && (is_sse || media_type_is(&headers, b"application/json")))
+                .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
         let tap = Self {
             // An event could not be added to a body of announced length.
             sse: (is_sse && readable && !headers.contains_key(CONTENT_LENGTH))
@@ -181,7 +187,9 @@ impl Tap {
             sse.boundary.feed(&data);
         }
         match &mut self.redactor {
-            Some(redactor) => redactor.pass(data, self.lease.key().expose().as_bytes(), self.body.is_end_stream()),
+            Some(redactor) => {
+                redactor.pass(data, self.lease.key().expose().as_bytes(), self.body.is_end_stream())
+            }
             None => data,
         }
     }
@@ -281,7 +289,9 @@ impl Redactor {
         joined.extend_from_slice(&data);
         redact(&mut joined, secret);
         if !is_last && self.seen < SEARCHED {
-            let begins = (1..secret.len().min(joined.len() + 1)).rev().find(|&length| joined.ends_with(&secret[..length]));
+            let begins = (1..secret.len().min(joined.len() + 1))
+                .rev()
+                .find(|&length| joined.ends_with(&secret[..length]));
             self.held = joined.split_off(joined.len() - begins.unwrap_or(0));
         }
         joined.freeze()

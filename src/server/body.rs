@@ -18,7 +18,7 @@ const YIELDS: u8 = 2;
 /// hyper ends the connection (or resets the stream) as soon as it meets an error, with whatever it
 /// still had buffered; so the error waits until the socket took everything.
 #[derive(Debug)]
-pub struct Delivered<B: Body> {
+pub(super) struct Delivered<B: Body> {
     // Boxed, so that it can be polled pinned without a pin projection crate, and to keep hyper's
     // connection small.
     inner: Pin<Box<B>>,

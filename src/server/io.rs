@@ -120,16 +120,13 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let (deadline, left) = match &mut this.lingering {
-            Some(lingering) => lingering,
-            None => {
-                std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                if !this.state.may_have_unread() {
-                    return Poll::Ready(Ok(()));
-                }
-                this.lingering.insert((Box::pin(sleep(LINGER)), LINGER_BYTES))
+        if this.lingering.is_none() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.state.may_have_unread() {
+                return Poll::Ready(Ok(()));
             }
-        };
+        }
+        let (deadline, left) = this.lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER)), LINGER_BYTES));
         let mut scratch = [0; 8 << 10];
         loop {
             if *left == 0 || deadline.as_mut().poll(cx).is_ready() {

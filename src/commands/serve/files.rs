@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::access::{self, Access};
-use crate::keys::file as key_file;
 use crate::keys::Key;
+use crate::keys::file as key_file;
 use crate::proxy::Shared;
 use crate::watch::FileWatch;
 

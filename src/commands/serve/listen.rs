@@ -21,13 +21,17 @@ pub(super) fn bind(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     if let Err(error) = socket.bind(&at.into()).and_then(|()| socket.listen(BACKLOG)) {
         match error.kind() {
             ErrorKind::AddrInUse => {
-                bail!("the port is taken: {at}\nhint: stop what listens there, or choose another port with --port")
+                bail!(
+                    "the port is taken: {at}\nhint: stop what listens there, or choose another port with --port"
+                )
             }
             ErrorKind::PermissionDenied => {
                 bail!("not allowed to listen: {at}\nhint: choose a port above 1023 with --port")
             }
             ErrorKind::AddrNotAvailable => {
-                bail!("no such address on this machine: {address}\nhint: 127.0.0.1 serves this machine, 0.0.0.0 every network")
+                bail!(
+                    "no such address on this machine: {address}\nhint: 127.0.0.1 serves this machine, 0.0.0.0 every network"
+                )
             }
             _ => return Err(error).with_context(|| format!("could not listen: {at}")),
         }
