@@ -1,4 +1,6 @@
 //! `OpenRouter`'s language: pure functions of bytes and headers, without state and sockets.
 
+pub mod dialect;
 pub mod request;
+pub mod sse;
 pub mod usage;
