@@ -1,8 +1,18 @@
 //! The one configuration: defaults, then the file, then the environment, then flags; resolved and checked once.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+mod layers;
+mod value;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use layers::{Entry, Source};
+
+pub use layers::Surroundings;
 
 /// Everything that can be set, resolved.
 #[derive(Clone, Debug)]
@@ -53,10 +63,14 @@ pub struct Config {
     pub log_format: LogFormat,
     /// 0 as usual, above more, below less.
     pub verbosity: i8,
+    /// Which log lines are written: `HERMUX_LOG`, else `RUST_LOG`, else by `verbosity`.
+    pub log: Targets,
+    /// What is odd but not wrong, for the log.
+    pub warnings: Vec<String>,
 }
 
 /// Upstream's address: what stands before and in `/api/v1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamUrl {
     /// `https`.
     pub tls: bool,
@@ -76,3 +90,209 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+/// One thing that can be set. The name gives it its flag, its variable and its key in `config.toml`.
+#[derive(Debug)]
+pub struct Setting {
+    /// `first_byte_timeout`: the key.
+    pub name: &'static str,
+    /// The default as one would write it, or empty where there is none that is always the same.
+    pub default: &'static str,
+    /// Whether the value is a path, which in `config.toml` is relative to that file.
+    is_path: bool,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// `--first-byte-timeout`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+
+    /// `HERMUX_FIRST_BYTE_TIMEOUT`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{}{}", layers::PREFIX, self.name.to_ascii_uppercase())
+    }
+}
+
+/// `name default parser => field`, one line a setting.
+macro_rules! settings {
+    (@is_path path) => { true };
+    (@is_path $parser:ident) => { false };
+    ($($name:ident $default:literal $parser:ident $(($($bound:expr),+))? => $field:ident;)+) => {
+        &[$(Setting {
+            name: stringify!($name),
+            default: $default,
+            is_path: settings!(@is_path $parser),
+            set: |config, text| {
+                config.$field = value::$parser(text $(, $($bound),+)?)?.into();
+                Ok(())
+            },
+        }),+]
+    };
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = settings! {
+    tokens             ""                              path => tokens;
+    allow              ""                              path => allow;
+    data_dir           ""                              path => data_dir;
+    address            "127.0.0.1"                     address => address;
+    port               "3333"                          port => port;
+    upstream           "https://openrouter.ai/api/v1"  upstream => upstream;
+    upstream_proxy     ""                              proxy => upstream_proxy;
+    ca_file            ""                              path => ca_file;
+    no_auth            "false"                         switch => no_auth;
+    connect_timeout    "10s"                           wait => connect_timeout;
+    first_byte_timeout "600s"                          wait => first_byte_timeout;
+    idle_timeout       "300s"                          wait => idle_timeout;
+    grace              "30s"                           duration => grace;
+    workers            ""                              count(1, 1024) => workers;
+    header_timeout     "15s"                           wait => header_timeout;
+    keep_alive_timeout "120s"                          wait => keep_alive_timeout;
+    body_timeout       "60s"                           wait => body_timeout;
+    // hyper reads no head into less than 8 KiB, and no URI longer than 65,534 bytes.
+    max_header_size    "64KiB"                         size(8 << 10, 16 << 20) => max_header_bytes;
+    max_uri_size       "16KiB"                         size(256, 65_534) => max_uri_bytes;
+    max_connections    ""                              count(1, 10_000_000) => max_connections;
+    replay_size        "32MiB"                         size(0, 1 << 30) => replay_bytes;
+    log_format         "text"                          log_format => log_format;
+    verbosity          "0"                             verbosity => verbosity;
+};
+
+/// Everything that is wrong with the configuration, each with its source. Printed one a line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Errors(pub Vec<String>);
+
+impl Config {
+    /// Resolves what was typed (`flags`: setting and raw text, also `config` for the file) with the
+    /// variables, `config.toml` and the defaults of this process.
+    pub fn load(flags: &[(&str, String)]) -> Result<Self, Errors> {
+        Self::resolve(flags, &Surroundings::of_process())
+    }
+
+    /// The same with surroundings of the caller's choice.
+    pub fn resolve(flags: &[(&str, String)], around: &Surroundings) -> Result<Self, Errors> {
+        let mut config = Self::unset();
+        let mut wrong = Vec::new();
+        let entries = layers::entries(flags, around, &mut config.warnings, &mut wrong);
+        for entry in &entries {
+            if let Err(problem) = (entry.setting.set)(&mut config, &entry.text) {
+                wrong.push(format!("{}: {problem}", entry.source));
+            }
+        }
+        match layers::log_filter(around) {
+            Ok(filter) => config.log = filter.unwrap_or_else(|| by_verbosity(config.verbosity)),
+            Err(problem) => wrong.push(problem),
+        }
+        config.find_places(around);
+        config.check_no_auth(&entries, &mut wrong);
+        if !config.upstream.tls && !is_loopback(&config.upstream.host) {
+            let host = &config.upstream.host;
+            config.warnings.push(format!("keys travel without encryption, since upstream is plain http: {host}"));
+        }
+        if wrong.is_empty() { Ok(config) } else { Err(Errors(wrong)) }
+    }
+
+    /// A configuration before any layer; the defaults are a layer of their own.
+    fn unset() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            tokens: PathBuf::new(),
+            allow: PathBuf::new(),
+            data_dir: PathBuf::new(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            port: 0,
+            upstream: UpstreamUrl::default(),
+            ca_file: None,
+            upstream_proxy: None,
+            no_auth: false,
+            connect_timeout: Duration::ZERO,
+            first_byte_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            grace: Duration::ZERO,
+            workers: cores.min(4),
+            header_timeout: Duration::ZERO,
+            keep_alive_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            max_header_bytes: 0,
+            max_uri_bytes: 0,
+            max_connections: None,
+            replay_bytes: 0,
+            log_format: LogFormat::Text,
+            verbosity: 0,
+            log: Targets::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Fills the places that nobody named. A file that stands nowhere yet belongs beside the other one,
+    /// else into the working directory.
+    fn find_places(&mut self, around: &Surroundings) {
+        let find = |name: &str| {
+            let here = PathBuf::from(name);
+            let there = around.config_dir.as_ref().map(|folder| folder.join(name));
+            match there {
+                _ if around.working_dir.join(name).exists() => Some(here),
+                Some(there) if there.exists() => Some(there),
+                _ => None,
+            }
+        };
+        let unnamed = |path: &Path| path.as_os_str().is_empty();
+        let tokens = unnamed(&self.tokens).then(|| find("tokens.csv"));
+        let allow = unnamed(&self.allow).then(|| find("allow.txt"));
+        let beside = |other: &Option<Option<PathBuf>>, name: &str| match other {
+            Some(Some(other)) => other.with_file_name(name),
+            _ => PathBuf::from(name),
+        };
+        if let Some(found) = &tokens {
+            self.tokens = found.clone().unwrap_or_else(|| beside(&allow, "tokens.csv"));
+        }
+        if let Some(found) = &allow {
+            self.allow = found.clone().unwrap_or_else(|| beside(&tokens, "allow.txt"));
+        }
+        if unnamed(&self.data_dir) {
+            // A service may have no home at all.
+            self.data_dir = around.data_dir.clone().unwrap_or_else(|| PathBuf::from(".hermux"));
+        }
+    }
+
+    fn check_no_auth(&self, entries: &[Entry], wrong: &mut Vec<String>) {
+        if self.no_auth && !self.address.to_canonical().is_loopback() {
+            let source = |name| {
+                let last = entries.iter().rev().find(|entry| entry.setting.name == name);
+                last.map_or(&Source::Default, |entry| &entry.source)
+            };
+            wrong.push(format!(
+                "{}: only with a loopback address, not with that of {}: {}\nhint: `hermux allow gen` makes an access token",
+                source("no_auth"),
+                source("address"),
+                self.address
+            ));
+        }
+    }
+}
+
+/// 0 tells of hermux what an operator wants to know and of its libraries what goes wrong.
+fn by_verbosity(verbosity: i8) -> Targets {
+    let level = match verbosity {
+        ..=-3 => LevelFilter::OFF,
+        -2 => LevelFilter::ERROR,
+        -1 => LevelFilter::WARN,
+        0 => LevelFilter::INFO,
+        1 => LevelFilter::DEBUG,
+        2.. => LevelFilter::TRACE,
+    };
+    let libraries = if verbosity >= 3 { level } else { level.min(LevelFilter::WARN) };
+    Targets::new().with_target("hermux", level).with_default(libraries)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod secret;
+pub mod textfile;
 
 pub mod access;
 pub mod keys;
@@ -18,6 +19,7 @@ pub mod server;
 pub mod simulator;
 
 pub mod config;
+pub mod logging;
 pub mod watch;
 
 pub mod cli;

@@ -1,0 +1,237 @@
+//! The operator's text files: read as UTF-8, and edited under a lock, atomically, mode 0600.
+//!
+//! `tokens.csv` and `allow.txt` both stand on this; neither needs to know of the other.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// Why a file cannot be read or written; the text names the file, and the line where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The file is there, but reading it failed.
+    #[error("can't read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A byte that is not text.
+    #[error("{}:{line}: {what}\nhint: save the file as plain UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// The new version could not be put in place; the old one still stands.
+    #[error("can't write {}: {cause}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+/// The text of a file, wiped from memory when dropped.
+#[derive(Debug)]
+pub struct Text {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Whether others than its owner may read the file.
+    pub exposed: bool,
+}
+
+const BOM: &str = "\u{feff}";
+
+impl Text {
+    /// The text without the byte order mark that some editors put before it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let text = self.whole();
+        text.strip_prefix(BOM).unwrap_or(text)
+    }
+
+    fn whole(&self) -> &str {
+        str::from_utf8(&self.bytes).expect("read() took text only")
+    }
+}
+
+/// Reads the text of `path`; `None` when there is no such file.
+pub fn read(path: &Path) -> Result<Option<Text>, TextError> {
+    let unreadable = |cause| TextError::Unreadable { path: path.to_owned(), cause };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(unreadable(cause)),
+    };
+    let about = file.metadata().map_err(unreadable)?;
+    // Room for all of it at once: a buffer that grows leaves copies of secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1));
+    io::Read::read_to_end(&mut file, &mut bytes).map_err(unreadable)?;
+
+    let bad = match str::from_utf8(&bytes) {
+        Ok(_) => bytes.iter().position(|&byte| byte == 0).map(|at| (at, "a NUL byte")),
+        Err(error) => Some((error.valid_up_to(), "not UTF-8")),
+    };
+    if let Some((at, what)) = bad {
+        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        return Err(TextError::NotText { path: path.to_owned(), line, what });
+    }
+    Ok(Some(Text { bytes, exposed: exposed(&about) }))
+}
+
+/// The warning for a file that others than its owner may read.
+#[must_use]
+pub fn exposed_warning(path: &Path) -> String {
+    let path = path.display();
+    format!("others can read the secrets in {path}; `chmod 600 {path}` keeps them out")
+}
+
+/// Replaces the text of `path` by what `change` makes of it (`None`: there is no such file).
+///
+/// One process edits at a time, readers see the old text or the new one and never half of it, and
+/// the new one is on disk when this returns. Mode and owner stay; a new file has mode 0600.
+pub fn edit<E: From<TextError>>(
+    path: &Path,
+    change: impl FnOnce(Option<&Text>) -> Result<Zeroizing<String>, E>,
+) -> Result<(), E> {
+    let unwritable = |cause| TextError::Unwritable { path: path.to_owned(), cause };
+    // What a link points to is edited, not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let _lock = Lock::take(&target).map_err(unwritable)?;
+    let new = change(read(&target)?.as_ref())?;
+    replace(&target, new.as_bytes()).map_err(unwritable)?;
+    Ok(())
+}
+
+/// `text` with `line` behind it, as the file writes its lines: same line ends, a missing last one added.
+#[must_use]
+pub fn with_line(text: &Text, line: &str) -> Zeroizing<String> {
+    let text = text.whole();
+    let end = line_end(text);
+    let mut new = Zeroizing::new(String::with_capacity(text.len() + line.len() + 2 * end.len()));
+    new.push_str(text);
+    if !text.trim_start_matches(BOM).is_empty() && !text.ends_with(['\n', '\r']) {
+        new.push_str(end);
+    }
+    new.push_str(line);
+    new.push_str(end);
+    new
+}
+
+fn line_end(text: &str) -> &'static str {
+    match text.find(['\r', '\n']) {
+        Some(at) if text[at..].starts_with("\r\n") => "\r\n",
+        Some(at) if text[at..].starts_with('\r') => "\r",
+        _ => "\n",
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".hermux-").tempfile_in(folder(path))?;
+    file.write_all(text)?;
+    match fs::metadata(path) {
+        Ok(old) => keep_owner_and_mode(file.as_file(), &old)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {} // tempfile makes its files with mode 0600
+        Err(error) => return Err(error),
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    #[cfg(unix)] // elsewhere a directory can't be opened as a file
+    File::open(folder(path))?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn keep_owner_and_mode(new: &File, old: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let fresh = new.metadata()?;
+    // Root who edits the file of a service must not take it away from the service.
+    if (fresh.uid(), fresh.gid()) != (old.uid(), old.gid()) {
+        fchown(new, Some(old.uid()), Some(old.gid()))?;
+    }
+    new.set_permissions(old.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_owner_and_mode(new: &File, old: &fs::Metadata) -> io::Result<()> {
+    new.set_permissions(old.permissions())
+}
+
+#[cfg(unix)]
+fn exposed(about: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    about.permissions().mode() & 0o044 != 0
+}
+
+#[cfg(not(unix))]
+fn exposed(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// Holds `.NAME.lock` beside a file while it is edited. The file itself can't be the lock: each edit
+/// replaces it.
+struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    fn take(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let lock = folder(path).join(format!(".{}.lock", name.to_string_lossy()));
+        loop {
+            let file = private().create(true).truncate(false).write(true).open(&lock)?;
+            file.lock()?;
+            let held = Self { path: lock.clone(), file };
+            if held.in_place() {
+                return Ok(held);
+            }
+        }
+    }
+
+    /// Whether the locked file is the one that stands there now: who held the lock before has removed his.
+    #[cfg(unix)]
+    fn in_place(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let id = |about: io::Result<fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+        id(self.file.metadata()) == id(fs::metadata(&self.path))
+    }
+
+    #[cfg(not(unix))]
+    fn in_place(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Only where in_place() can tell; a lock that was lost removes nothing that another one holds.
+        if cfg!(unix) && self.in_place() {
+            let _ = fs::remove_file(&self.path);
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+fn private() -> fs::OpenOptions {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = fs::OpenOptions::new();
+        options.mode(0o600);
+        options
+    }
+    #[cfg(not(unix))]
+    fs::OpenOptions::new()
+}
