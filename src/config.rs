@@ -192,7 +192,9 @@ impl Config {
         config.check_no_auth(&entries, &mut wrong);
         if !config.upstream.tls && !is_loopback(&config.upstream.host) {
             let host = &config.upstream.host;
-            config.warnings.push(format!("keys travel without encryption, since upstream is plain http: {host}"));
+            config
+                .warnings
+                .push(format!("keys travel without encryption, since upstream is plain http: {host}"));
         }
         if wrong.is_empty() { Ok(config) } else { Err(Errors(wrong)) }
     }

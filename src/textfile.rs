@@ -80,7 +80,7 @@ pub fn read(path: &Path) -> Result<Option<Text>, TextError> {
         Err(error) => Some((error.valid_up_to(), "not UTF-8")),
     };
     if let Some((at, what)) = bad {
-        let line = 1 + bytes[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let line = 1 + memchr::memchr_iter(b'\n', &bytes[..at]).count();
         return Err(TextError::NotText { path: path.to_owned(), line, what });
     }
     Ok(Some(Text { bytes, exposed: exposed(&about) }))

@@ -9,6 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use zeroize::Zeroizing;
+
 /// How many looks after a change also compare the content. File systems that round times (to 2 s at worst)
 /// show two edits in a row as one.
 const CLOSE_LOOKS: u8 = 3;
@@ -28,7 +30,12 @@ impl FileWatch {
     /// Remembers how `path` is now; it need not exist.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), stamp: Stamp::of(path), content: content(path), close_looks: CLOSE_LOOKS }
+        Self {
+            path: path.to_owned(),
+            stamp: Stamp::of(path),
+            content: content(path),
+            close_looks: CLOSE_LOOKS,
+        }
     }
 
     /// The watched file.
@@ -91,7 +98,7 @@ fn identity(_: &Metadata) -> Option<(u64, u64, i64, i64)> {
 
 fn content(path: &Path) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
-    fs::read(path).ok()?.hash(&mut hasher);
+    Zeroizing::new(fs::read(path).ok()?).hash(&mut hasher);
     Some(hasher.finish())
 }
 

@@ -106,7 +106,8 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
         if let Some(name) = name
             && let Some(first) = name_lines.insert(name, number)
         {
-            warnings.push(format!("{shown}:{number}: line {first} has the same caller, counted as one: {name}"));
+            warnings
+                .push(format!("{shown}:{number}: line {first} has the same caller, counted as one: {name}"));
         }
     }
     if access.is_empty() {
@@ -133,7 +134,8 @@ pub fn generate() -> Secret {
     while token.len() < LENGTH {
         SysRng.try_fill_bytes(&mut *bytes).expect("the system gives random numbers");
         // 248 is the largest multiple of 62 in a byte: what lies above would favour the first digits.
-        let digits = bytes.iter().filter(|&&byte| byte < 248).map(|&byte| char::from(DIGITS[usize::from(byte % 62)]));
+        let digits =
+            bytes.iter().filter(|&&byte| byte < 248).map(|&byte| char::from(DIGITS[usize::from(byte % 62)]));
         token.extend(digits.take(LENGTH - token.len()));
     }
     Secret::new(token)

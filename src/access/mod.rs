@@ -181,8 +181,14 @@ mod tests {
 
     #[test]
     fn a_token_is_taken_with_any_case_of_the_scheme_without_one_or_as_api_key() {
-        for value in ["Bearer hmx_secret", "bearer hmx_secret", "BEARER  hmx_secret ", "hmx_secret", " hmx_secret"] {
-            assert_eq!(answer(&[("authorization", value)]), Ok(("ci".into(), "hmx_secret".into())), "{value}");
+        for value in
+            ["Bearer hmx_secret", "bearer hmx_secret", "BEARER  hmx_secret ", "hmx_secret", " hmx_secret"]
+        {
+            assert_eq!(
+                answer(&[("authorization", value)]),
+                Ok(("ci".into(), "hmx_secret".into())),
+                "{value}"
+            );
         }
         assert_eq!(answer(&[("x-api-key", "hmx_secret")]), Ok(("ci".into(), "hmx_secret".into())));
     }
@@ -201,8 +207,13 @@ mod tests {
     #[test]
     fn no_credential_is_told_from_a_wrong_one() {
         assert_eq!(answer(&[]), Err(Denied::Missing));
-        for value in ["Bearer hmx_", "Bearer hmx_secret2", "Basic hmx_secret", "Bearerhmx_secret", "Bearer bearer hmx_secret"]
-        {
+        for value in [
+            "Bearer hmx_",
+            "Bearer hmx_secret2",
+            "Basic hmx_secret",
+            "Bearerhmx_secret",
+            "Bearer bearer hmx_secret",
+        ] {
             assert_eq!(answer(&[("authorization", value)]), Err(Denied::Unknown), "{value}");
         }
         assert_eq!(answer(&[("x-api-key", "Bearer hmx_secret")]), Err(Denied::Unknown));
@@ -213,7 +224,10 @@ mod tests {
         let good = ("authorization", "Bearer hmx_secret");
         assert_eq!(answer(&[good, good]), Err(Denied::Ambiguous));
         assert_eq!(answer(&[good, ("authorization", "x")]), Err(Denied::Ambiguous));
-        assert_eq!(answer(&[("x-api-key", "hmx_secret"), ("x-api-key", "hmx_secret")]), Err(Denied::Ambiguous));
+        assert_eq!(
+            answer(&[("x-api-key", "hmx_secret"), ("x-api-key", "hmx_secret")]),
+            Err(Denied::Ambiguous)
+        );
         for value in ["", " ", "Bearer", "bearer ", "Bearer \t "] {
             assert_eq!(answer(&[("authorization", value)]), Err(Denied::Ambiguous), "{value:?}");
         }

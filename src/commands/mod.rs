@@ -1,1 +1,82 @@
 //! The subcommands: a match.
+
+mod allow;
+mod demo;
+mod keys;
+mod serve;
+mod stats;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use crate::access::file::FileError as AllowError;
+use crate::cli::{AllowCommand, Cli, Command, KeysCommand};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::keys::file::FileError as TokensError;
+use crate::logging;
+
+/// Does what was typed.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&cli.settings())?;
+    logging::start(&config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let (mut out, mut told) = (io::stdout().lock(), io::stderr());
+    let done = match cli.command {
+        Command::Serve(_) => serve::run(config),
+        Command::Demo(args) => demo::run(&args, config),
+        Command::Keys(KeysCommand::Add(args)) => keys::add(&args, &config.tokens, &mut told),
+        Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
+        Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
+    }?;
+    out.flush()?;
+    Ok(done)
+}
+
+/// A command that was used in a way it can't work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// An error's exit code: 2 for usage and configuration, `tokens.csv` and `allow.txt` included, else 1.
+/// A closed pipe at the other end of stdout is no error.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if is_broken_pipe(error) {
+        0
+    } else if error.is::<config::Errors>()
+        || error.is::<Usage>()
+        || error.is::<TokensError>()
+        || error.is::<AllowError>()
+    {
+        2
+    } else {
+        1
+    }
+}
+
+/// Prints `error` to stderr: each line as an error of its own, save those that begin with `hint: `.
+pub fn print(error: &anyhow::Error) {
+    if is_broken_pipe(error) {
+        return;
+    }
+    let mut text = String::new();
+    for line in format!("{error:#}").lines() {
+        let begin = if line.starts_with("hint: ") { "" } else { "error: " };
+        text.extend([begin, line, "\n"]);
+    }
+    // Who closed stderr does not want to know.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<io::Error>().is_some_and(broken)
+}
+
+/// Whether a person can be asked.
+fn interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}

@@ -102,7 +102,9 @@ fn setting(name: &str) -> Option<&'static Setting> {
 
 fn defaults() -> Vec<Entry> {
     let fixed = SETTINGS.iter().filter(|setting| !setting.default.is_empty());
-    fixed.map(|setting| Entry { setting, text: setting.default.to_owned(), source: Source::Default }).collect()
+    fixed
+        .map(|setting| Entry { setting, text: setting.default.to_owned(), source: Source::Default })
+        .collect()
 }
 
 /// Path and text of `config.toml`: the one that was named, else the user's where there is one.
@@ -134,7 +136,7 @@ fn config_file(flags: &[(&str, String)], around: &Surroundings) -> Result<Option
 
 fn file(path: &Path, text: &str, entries: &mut Vec<Entry>, wrong: &mut Vec<String>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line_of = |at: usize| 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+    let line_of = |at: usize| 1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..at]).count();
     let shown = path.display();
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -161,7 +163,9 @@ fn file(path: &Path, text: &str, entries: &mut Vec<Entry>, wrong: &mut Vec<Strin
             DeValue::Boolean(switch) => switch.to_string(),
             other => {
                 let kind = other.type_str();
-                wrong.push(format!("{shown}:{line}: {key}: text, a number, true or false belong here: {kind}"));
+                wrong.push(format!(
+                    "{shown}:{line}: {key}: text, a number, true or false belong here: {kind}"
+                ));
                 continue;
             }
         };
@@ -183,7 +187,9 @@ fn variables(
             Some(Err(problem)) => wrong.push(problem),
             // Kubernetes sets this one for a service that is named hermux.
             Some(Ok(text)) if name == "HERMUX_PORT" && text.starts_with("tcp://") => {
-                warnings.push(format!("{name} is not a port but a link of Kubernetes, and is passed over: {text}"));
+                warnings.push(format!(
+                    "{name} is not a port but a link of Kubernetes, and is passed over: {text}"
+                ));
             }
             Some(Ok(text)) => {
                 entries.push(Entry { setting, text: text.to_owned(), source: Source::Variable(name) });

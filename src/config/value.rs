@@ -162,7 +162,9 @@ pub(super) fn upstream(text: &str) -> Result<UpstreamUrl, String> {
 /// `http://host:port`.
 pub(super) fn proxy(text: &str) -> Result<(String, u16), String> {
     match url(text)? {
-        (scheme, host, Some(port), path) if scheme == "http" && matches!(path.as_str(), "" | "/") => Ok((host, port)),
+        (scheme, host, Some(port), path) if scheme == "http" && matches!(path.as_str(), "" | "/") => {
+            Ok((host, port))
+        }
         _ => not_a("not a proxy such as http://127.0.0.1:8080", text),
     }
 }

@@ -164,7 +164,10 @@ pub fn add(path: &Path, name: &KeyName, secret: &Secret) -> Result<(), FileError
 
     textfile::edit(path, |old| {
         let Some(old) = old.filter(|old| !old.as_str().trim().is_empty()) else {
-            return Ok(Zeroizing::new(format!("name,token\n{}\n", *row(["name", "token"].into_iter(), name, &key))));
+            return Ok(Zeroizing::new(format!(
+                "name,token\n{}\n",
+                *row(["name", "token"].into_iter(), name, &key)
+            )));
         };
         let Some(table) = Table::parse(old.as_str()).map_err(|wrong| wrong.in_file(path))? else {
             return Err(FileError::Empty(path.to_owned()));
@@ -307,7 +310,8 @@ impl<'a> Records<'a> {
 
 /// Counts `\n`, `\r\n` and a lone `\r`.
 fn line_ends(bytes: &[u8]) -> usize {
-    let ends = |(at, &byte): (usize, &u8)| byte == b'\n' || (byte == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
+    let ends =
+        |(at, &byte): (usize, &u8)| byte == b'\n' || (byte == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
     bytes.iter().enumerate().filter(|&end| ends(end)).count()
 }
 
@@ -336,8 +340,7 @@ fn without_blanks_around_quotes(text: &str) -> Result<Cow<'_, str>, Wrong> {
     if !text.contains('"') {
         return Ok(Cow::Borrowed(text));
     }
-    let wrong =
-        |at: usize, problem| Wrong { line: 1 + line_ends(&text.as_bytes()[..at]), problem };
+    let wrong = |at: usize, problem| Wrong { line: 1 + line_ends(&text.as_bytes()[..at]), problem };
     let mut tidy = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
