@@ -238,7 +238,7 @@ fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let name = plain(name);
     let near = known.map(|other| (distance(&name, &plain(&other)), other)).min()?;
-    (near.0 <= 1 + name.trim_start_matches("hermux_").len() / 5).then_some(near.1)
+    (near.0 <= (1 + name.trim_start_matches("hermux_").len() / 4).min(3)).then_some(near.1)
 }
 
 /// How many letters must be added, removed or changed to make `a` of `b` (Levenshtein).

@@ -376,3 +376,100 @@ fn quoted_length(text: &str) -> Option<usize> {
         from = at + 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Problem, Table, quoted_length};
+    use crate::keys::KeyName;
+
+    fn rows(text: &str) -> Vec<(usize, String, String)> {
+        let table =
+            Table::parse(text).unwrap_or_else(|wrong| panic!("line {}: {}", wrong.line, wrong.problem));
+        let rows = table.map(|table| table.rows).unwrap_or_default();
+        rows.iter().map(|row| (row.line, row.name.to_string(), row.key.expose().to_owned())).collect()
+    }
+
+    fn wrong(text: &str) -> (usize, Problem) {
+        let wrong = Table::parse(text).err().expect("a file that is wrong");
+        (wrong.line, wrong.problem)
+    }
+
+    fn name(name: &str) -> KeyName {
+        KeyName::parse(name).unwrap()
+    }
+
+    #[test]
+    fn odd_but_fine_forms_read_alike() {
+        for text in [
+            "name,token\nann,k1\nbob,k2\n",
+            "name,token\r\nann,k1\r\nbob,k2",
+            "name,token\rann,k1\rbob,k2\r",
+            "\"name\",\"token\"\n\"ann\",\"k1\"\n\"bob\",\"k2\"\n",
+            " name , token \n  ann\t, k1 \n bob ,k2  \n",
+            " \"name\" , \"token\"\n\t\"ann\" ,  \"k1\" \n\"bob\", \"k2\"\t\n",
+            "Name,TOKEN\nann,k1\nbob,k2\n",
+            "token,name\nk1,ann\nk2,bob\n",
+            "name,note,token\nann,\"a, b\",k1\nbob,,k2\n",
+        ] {
+            let rows: Vec<_> = rows(text).into_iter().map(|(_, name, key)| (name, key)).collect();
+            assert_eq!(rows, [("ann".into(), "k1".into()), ("bob".into(), "k2".into())], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn blank_lines_are_passed_over_but_counted() {
+        let text = "\n \nname,token\n\n\r\n,\nann,k1\n  \t\nbob,k2\n\n";
+        assert_eq!(rows(text), [(7, "ann".into(), "k1".into()), (9, "bob".into(), "k2".into())]);
+    }
+
+    #[test]
+    fn a_field_of_several_lines_does_not_spoil_the_count() {
+        let text = "name,token,note\nann,k1,\"one\r\ntwo\n\nthree\"\nbob,k2,\"\"\n";
+        assert_eq!(rows(text), [(2, "ann".into(), "k1".into()), (6, "bob".into(), "k2".into())]);
+    }
+
+    #[test]
+    fn quotes_within_a_name_are_kept() {
+        assert_eq!(rows("name,token\n\"\"\"ann\"\"\",k1\n"), [(2, "\"ann\"".into(), "k1".into())]);
+        assert_eq!(rows("name,token\nann \"a\",k1\n"), [(2, "ann \"a\"".into(), "k1".into())]);
+    }
+
+    #[test]
+    fn every_wrong_line_is_told_with_its_number() {
+        let cases = [
+            ("name,key\nann,k1\n", 1, Problem::NoColumn("token")),
+            ("\n\nkey,token\n", 3, Problem::NoColumn("name")),
+            ("name;token\nann;k1\n", 1, Problem::NoColumn("name")),
+            ("name,token,Name\nann,k1,x\n", 1, Problem::ColumnTwice("name")),
+            ("name,token\nann,k1\nbob\n", 3, Problem::FieldCount { found: 1, wanted: 2 }),
+            ("name,token\nann,k1,\n", 2, Problem::FieldCount { found: 3, wanted: 2 }),
+            ("name,token\nann,\n", 2, Problem::NoKey(name("ann"))),
+            ("name,token\nann,ключ\n", 2, Problem::BadKey(name("ann"))),
+            ("name,token\nann,\"k\n1\"\n", 2, Problem::BadKey(name("ann"))),
+            ("name,token\nann,k1\n\nann,k2\n", 4, Problem::NameTwice { name: name("ann"), first: 2 }),
+            (
+                "name,token\nann,k1\n\nbob, k1\n",
+                4,
+                Problem::KeyTwice { name: name("bob"), first: 2, other: name("ann") },
+            ),
+            ("name,token\nann,\"k1\nbob,k2\n", 2, Problem::OpenQuote),
+            ("name,token,note\nann,k1,x\nbob,k2,\"x\ncat,k3,y\n", 3, Problem::OpenQuote),
+            ("name,token\nann,\"k1\"x\n", 2, Problem::AfterQuote),
+        ];
+        for (text, line, problem) in cases {
+            assert_eq!(wrong(text), (line, problem), "{text:?}");
+        }
+        for bad in ["", "a\tb", "müller", &"n".repeat(129)] {
+            let (line, problem) = wrong(&format!("name,token\nann,k1\n{bad},k2\n"));
+            assert!(line == 3 && matches!(problem, Problem::Name(_)), "{bad:?}: {line} {problem}");
+        }
+    }
+
+    #[test]
+    fn two_quotes_in_a_row_do_not_close_a_field() {
+        assert_eq!(quoted_length("ab\",c"), Some(2));
+        assert_eq!(quoted_length("a\"\"b\""), Some(4));
+        assert_eq!(quoted_length("\""), Some(0));
+        assert_eq!(quoted_length("a\"\""), None);
+    }
+}

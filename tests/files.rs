@@ -1,0 +1,514 @@
+//! `tokens.csv` and `allow.txt` as they lie on disk: read, added to, kept from others.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use hermux::access::{Access, file as allow};
+use hermux::keys::KeyName;
+use hermux::keys::file as tokens;
+use hermux::secret::Secret;
+use http::{HeaderMap, HeaderValue};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn file(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    #[cfg(unix)]
+    set_mode(&path, 0o600);
+    path
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn name(name: &str) -> KeyName {
+    KeyName::parse(name).unwrap()
+}
+
+/// A key in the form of OpenRouter's.
+fn key(number: usize) -> Secret {
+    Secret::new(format!("sk-or-v1-{number:064x}"))
+}
+
+fn pairs(path: &Path) -> Vec<(String, String)> {
+    let keys = tokens::load(path).unwrap().keys;
+    keys.iter().map(|key| (key.name().to_string(), key.expose().to_owned())).collect()
+}
+
+/// The only things in the folder are the files named: neither locks nor half-written files stay behind.
+fn assert_holds_only(folder: &TempDir, names: &[&str]) {
+    let mut found: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, names);
+}
+
+mod tokens_csv {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_fine() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", format!("\u{feff}name,token\nann,{}\n", key(1).expose()));
+        let loaded = tokens::load(&path).unwrap();
+        assert_eq!(loaded.keys.len(), 1);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn a_missing_file_and_an_empty_one_say_what_to_do() {
+        let folder = folder();
+        let path = folder.path().join("tokens.csv");
+        let told = tokens::load(&path).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("no such file: {}\nhint: ", path.display())), "{told}");
+        for text in ["", "\n", "\u{feff}", "name,token\n", "name,token"] {
+            let path = file(&folder, "tokens.csv", text);
+            let told = tokens::load(&path).unwrap_err().to_string();
+            assert_eq!(
+                told,
+                format!("no keys in: {}\nhint: add one with `hermux keys add NAME`", path.display())
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_tells_file_line_and_cure_and_no_secret() {
+        let folder = folder();
+        let secret = "sk-or-v1-geheim";
+        for (text, line) in [
+            (format!("name,token\n,{secret}\n"), 2),
+            (format!("name,token\nann,{secret}\n\nann,{secret}2\n"), 4),
+            (format!("name,token\nann,{secret}\nbob,{secret}\n"), 3),
+            (format!("name,token\nann,{secret},x\n"), 2),
+            (format!("name,token\n{secret}\n"), 2),
+            (format!("name,token\nann,\"{secret}\n"), 2),
+            (format!("name,token\nann,{secret}ü\n"), 2),
+            (format!("ann,{secret}\n"), 1),
+            (format!("name,token\nann,{secret}\0\n"), 2),
+        ] {
+            let path = file(&folder, "tokens.csv", &text);
+            let told = tokens::load(&path).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{}:{line}: ", path.display())), "{told}");
+            assert!(told.contains("\nhint: ") && !told.contains("geheim"), "{told}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_told_with_their_line() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", b"name,token\nann,k1\nb\xffb,k2\n");
+        let told = tokens::load(&path).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{}:3: not UTF-8\nhint: ", path.display())), "{told}");
+        let utf16: Vec<u8> = "\u{feff}name,token\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(
+            tokens::load(&file(&folder, "tokens.csv", utf16)).unwrap_err().to_string().contains("not UTF-8")
+        );
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_an_error_and_not_a_missing_file() {
+        let folder = folder();
+        let told = tokens::load(folder.path()).unwrap_err().to_string();
+        assert!(told.starts_with("can't read "), "{told}");
+    }
+
+    #[test]
+    fn a_key_of_odd_form_is_a_warning_that_names_the_key_and_not_its_value() {
+        let folder = folder();
+        let odd = [
+            "sk-or-v1-12",
+            "geheim",
+            "sk-or-v1-zz34567890123456789012345678901234567890123456789012345678901234",
+        ];
+        for odd in odd {
+            let path =
+                file(&folder, "tokens.csv", format!("name,token\nann,{}\nbob,{odd}\n", key(1).expose()));
+            let loaded = tokens::load(&path).unwrap();
+            assert_eq!(loaded.keys.len(), 2);
+            let wanted = format!("{}:3: the key is not `sk-or-v1-` and 64 hex digits: bob", path.display());
+            assert_eq!(loaded.warnings, [wanted]);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_is_a_warning() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", format!("name,token\nann,{}\n", key(1).expose()));
+        for (others, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o644, true)]
+        {
+            set_mode(&path, others);
+            let warnings = tokens::load(&path).unwrap().warnings;
+            assert_eq!(warnings.iter().any(|told| told.contains("others can read")), warned, "{others:o}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_thousand_rows_are_read() {
+        let folder = folder();
+        let rows: String = (0..100_000).map(|n| format!("key {n},{}\n", key(n).expose())).collect();
+        let path = file(&folder, "tokens.csv", format!("name,token\n{rows}"));
+        let begin = std::time::Instant::now();
+        let loaded = tokens::load(&path).unwrap();
+        println!("100,000 rows in {:?}", begin.elapsed());
+        assert_eq!(loaded.keys.len(), 100_000);
+        assert!(loaded.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_first_key_makes_the_file_for_its_owner_alone() {
+        let folder = folder();
+        let path = folder.path().join("tokens.csv");
+        tokens::add(&path, &name("ann"), &key(1)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("name,token\nann,{}\n", key(1).expose()));
+        #[cfg(unix)]
+        assert_eq!(mode(&path), 0o600);
+        assert_holds_only(&folder, &["tokens.csv"]);
+    }
+
+    #[test]
+    fn an_empty_file_gets_its_header_with_the_first_key() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", "\n");
+        tokens::add(&path, &name("ann"), &key(1)).unwrap();
+        assert_eq!(pairs(&path), [("ann".into(), key(1).expose().into())]);
+    }
+
+    #[test]
+    fn what_stands_there_stays_byte_for_byte() {
+        let folder = folder();
+        let key = key(9);
+        let key = key.expose();
+        for (old, added) in [
+            ("name,token\nann,k1\n", format!("bob,{key}\n")),
+            ("name,token\nann,k1", format!("\nbob,{key}\n")),
+            ("\u{feff}name,token\r\nann,k1\r\n", format!("bob,{key}\r\n")),
+            ("name,token\r\nann,k1", format!("\r\nbob,{key}\r\n")),
+            ("token,name\nk1,ann\n", format!("{key},bob\n")),
+            (" \"Note\" ,token, weight,NAME\n\"x, \"\"y\n\",k1,,ann\n\n", format!(",{key},,bob\n")),
+            ("name,token", format!("\nbob,{key}\n")),
+        ] {
+            let path = file(&folder, "tokens.csv", old);
+            tokens::add(&path, &name("bob"), &Secret::new(format!(" {key}\n"))).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{old}{added}"));
+            assert_eq!(pairs(&path).last().unwrap(), &("bob".to_owned(), key.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_repeated_name_or_key_is_refused_and_changes_nothing() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", format!("name,token\n\nann,{}\n", key(1).expose()));
+        let old = fs::read(&path).unwrap();
+        let told = tokens::add(&path, &name("ann"), &key(2)).unwrap_err().to_string();
+        assert!(told.contains("the name stands on line 3 already: ann\nhint: "), "{told}");
+        let told = tokens::add(&path, &name("bob"), &key(1)).unwrap_err().to_string();
+        assert!(
+            told.contains("the same as that of line 3: ann\nhint: ") && !told.contains("sk-or"),
+            "{told}"
+        );
+        for bad in ["", " ", "sk\nor", "ключ"] {
+            assert!(tokens::add(&path, &name("bob"), &Secret::new(bad.into())).is_err(), "{bad:?}");
+        }
+        assert_eq!(fs::read(&path).unwrap(), old);
+        assert_holds_only(&folder, &["tokens.csv"]);
+    }
+
+    #[test]
+    fn a_broken_file_is_not_added_to() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", "name,token\nann\n");
+        let told = tokens::add(&path, &name("bob"), &key(1)).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{}:2: ", path.display())), "{told}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "name,token\nann\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_mode_stays_and_a_link_stays_a_link() {
+        let folder = folder();
+        let path = file(&folder, "real.csv", format!("name,token\nann,{}\n", key(1).expose()));
+        set_mode(&path, 0o640);
+        let link = folder.path().join("tokens.csv");
+        std::os::unix::fs::symlink("real.csv", &link).unwrap();
+        tokens::add(&link, &name("bob"), &key(2)).unwrap();
+        assert_eq!(mode(&path), 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(pairs(&path).len(), 2);
+    }
+
+    #[test]
+    fn many_who_add_at_once_lose_nothing() {
+        let folder = folder();
+        let path = folder.path().join("tokens.csv");
+        thread::scope(|scope| {
+            for n in 0..24 {
+                let path = &path;
+                scope.spawn(move || tokens::add(path, &name(&format!("key {n}")), &key(n)).unwrap());
+            }
+        });
+        let mut found = pairs(&path);
+        found.sort();
+        let mut wanted: Vec<_> = (0..24).map(|n| (format!("key {n}"), key(n).expose().to_owned())).collect();
+        wanted.sort();
+        assert_eq!(found, wanted);
+        assert_holds_only(&folder, &["tokens.csv"]);
+    }
+
+    #[test]
+    fn a_reader_never_sees_half_a_file() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", format!("name,token\nfirst,{}\n", key(999).expose()));
+        thread::scope(|scope| {
+            let adding = scope.spawn(|| {
+                for n in 0..50 {
+                    tokens::add(&path, &name(&format!("key {n}")), &key(n)).unwrap();
+                }
+            });
+            let mut seen = 1;
+            while !adding.is_finished() {
+                let now = tokens::load(&path).unwrap().keys.len();
+                assert!(now >= seen);
+                seen = now;
+            }
+        });
+        assert_eq!(tokens::load(&path).unwrap().keys.len(), 51);
+    }
+
+    /// A field as a spreadsheet or a careful person may write it.
+    fn written(field: &str, quoted: bool, blanks: &str) -> String {
+        if quoted || field.contains([',', '"', '\n', '\r']) {
+            format!("{blanks}\"{}\"{blanks}", field.replace('"', "\"\""))
+        } else {
+            format!("{blanks}{field}{blanks}")
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_is_written_is_read(
+            rows in prop::collection::btree_map(
+                "[!-~]([ -~]{0,20}[!-~])?",
+                ("[!-~]{1,40}", "[ -~\u{e4}\u{4e2d}\n\t]{0,20}", any::<bool>(), "[ \t]{0,2}"), 1..12),
+            end in prop::sample::select(vec!["\n", "\r\n"]),
+            (bom, last_end, notes_first) in (any::<bool>(), any::<bool>(), any::<bool>()),
+        ) {
+            // A key is unique by its number; the rest of it is anything.
+            let rows: Vec<_> = rows.into_iter().enumerate()
+                .map(|(n, (name, (key, note, quoted, blanks)))| (name, format!("{key}{n}-{n}"), note, quoted, blanks))
+                .collect();
+            let mut lines = vec![if notes_first { "note,name,token" } else { "name,token,note" }.to_owned()];
+            for (name, key, note, quoted, blanks) in &rows {
+                let [name, key, note] = [name, key, note].map(|field| written(field, *quoted, blanks));
+                lines.push(if notes_first { format!("{note},{name},{key}") } else { format!("{name},{key},{note}") });
+            }
+            let mut text = if bom { "\u{feff}".to_owned() } else { String::new() };
+            text.push_str(&lines.join(end));
+            if last_end {
+                text.push_str(end);
+            }
+
+            let folder = folder();
+            let path = file(&folder, "tokens.csv", &text);
+            let wanted: Vec<_> = rows.iter().map(|(name, key, ..)| (name.clone(), key.clone())).collect();
+            prop_assume!(wanted.iter().map(|(_, key)| key).collect::<std::collections::HashSet<_>>().len() == wanted.len());
+            prop_assert_eq!(pairs(&path), wanted.clone());
+
+            // And what is added is read too, with everything else as it was.
+            prop_assume!(wanted.iter().all(|(name, _)| name != "\"new\", one"));
+            tokens::add(&path, &name("\"new\", one"), &Secret::new("a\"key,".into())).unwrap();
+            prop_assert!(fs::read_to_string(&path).unwrap().starts_with(&text));
+            let mut both = wanted;
+            both.push(("\"new\", one".into(), "a\"key,".into()));
+            prop_assert_eq!(pairs(&path), both);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[name,tok\" \r\n]{0,80}") {
+            let folder = folder();
+            let _ = tokens::load(&file(&folder, "tokens.csv", bytes));
+            let _ = tokens::load(&file(&folder, "tokens.csv", format!("name,token\n{text}")));
+        }
+    }
+}
+
+mod allow_txt {
+    use super::*;
+
+    /// Whom `token` lets in.
+    fn caller(access: &Access, token: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+        access.check(&headers).ok().map(|admitted| admitted.caller.name.to_string())
+    }
+
+    #[test]
+    fn a_line_is_a_token_with_or_without_a_name() {
+        let folder = folder();
+        let text = "\u{feff}# whole-line comment\r\n\r\nhmx_one # ci\r\n  hmx_two\t#  build server  \r\nabc\r\n  # x\r\nhmx_three #\n";
+        let loaded = allow::load(&file(&folder, "allow.txt", text)).unwrap();
+        assert_eq!(loaded.access.len(), 4);
+        assert_eq!(caller(&loaded.access, "hmx_one").as_deref(), Some("ci"));
+        assert_eq!(caller(&loaded.access, "hmx_two").as_deref(), Some("build server"));
+        assert_eq!(caller(&loaded.access, "abc").as_deref(), Some("ba7816bf"));
+        assert_eq!(caller(&loaded.access, "hmx_three").unwrap().len(), 8);
+        for no_token in ["#", "# whole-line comment", "ci", "x"] {
+            assert_eq!(caller(&loaded.access, no_token), None);
+        }
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn other_text_behind_a_token_is_an_error_with_its_line() {
+        let folder = folder();
+        let long = format!("hmx_geheim # {}", "n".repeat(129));
+        for bad in [
+            "hmx_geheim ci",
+            "Bearer hmx_geheim",
+            "hmx_geheim, # ci x,y z # ü",
+            "hmx_geheim#ci",
+            "hmx_gehe\u{fc}im",
+            &long,
+        ] {
+            let path = file(&folder, "allow.txt", format!("\nabc\n{bad}\n"));
+            let told = allow::load(&path).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{}:3: ", path.display())), "{told}");
+            assert!(told.contains("\nhint: ") && !told.contains("geheim"), "{told}");
+        }
+        for bytes in [b"abc\n\xff\n".as_slice(), b"abc\nx\0y\n"] {
+            let told = allow::load(&file(&folder, "allow.txt", bytes)).unwrap_err().to_string();
+            assert!(told.contains("allow.txt:2: "), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_token_is_a_warning_and_its_first_name_counts() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "hmx_geheim # ci\n\nhmx_geheim # other\n");
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!(caller(&loaded.access, "hmx_geheim").as_deref(), Some("ci"));
+        let wanted = format!("{}:3: the access token stands on line 1 already", path.display());
+        assert_eq!(loaded.warnings, [wanted]);
+    }
+
+    #[test]
+    fn two_tokens_of_one_name_both_count_with_a_warning() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "old # ci\nnew # ci\n");
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!(loaded.access.len(), 2);
+        let wanted = format!("{}:2: line 1 has the same caller, counted as one: ci", path.display());
+        assert_eq!(loaded.warnings, [wanted]);
+    }
+
+    #[test]
+    fn a_missing_file_says_what_to_do_and_an_empty_one_refuses_everyone_with_a_warning() {
+        let folder = folder();
+        let path = folder.path().join("allow.txt");
+        let told = allow::load(&path).unwrap_err().to_string();
+        assert!(
+            told.starts_with(&format!("no such file: {}\nhint: `hermux allow gen` ", path.display())),
+            "{told}"
+        );
+        for text in ["", "\n\n", "# nobody\n"] {
+            let loaded = allow::load(&file(&folder, "allow.txt", text)).unwrap();
+            assert!(loaded.access.is_empty());
+            assert_eq!(loaded.warnings.len(), 1);
+            assert!(loaded.warnings[0].contains("every request is refused"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_read_is_a_warning() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "abc\n");
+        set_mode(&path, 0o604);
+        let warnings = allow::load(&path).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+
+    #[test]
+    fn new_tokens_are_long_and_differ() {
+        let tokens: std::collections::HashSet<_> =
+            (0..50).map(|_| allow::generate().expose().to_owned()).collect();
+        assert_eq!(tokens.len(), 50);
+        for token in tokens {
+            let random = token.strip_prefix("hmx_").unwrap();
+            assert!(random.len() == 43 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        }
+    }
+
+    #[test]
+    fn an_appended_token_lets_its_caller_in_and_all_else_stays() {
+        let folder = folder();
+        for old in ["", "# ours\nabc # x\n", "abc # x", "\u{feff}abc\r\n", "abc\r\n\r\nx"] {
+            let path = file(&folder, "allow.txt", old);
+            let token = allow::generate();
+            assert_eq!(allow::append(&path, Some(" ci "), &token).unwrap(), "ci");
+            assert!(fs::read_to_string(&path).unwrap().starts_with(old));
+            let loaded = allow::load(&path).unwrap();
+            assert_eq!(caller(&loaded.access, token.expose()).as_deref(), Some("ci"));
+            assert_eq!(caller(&loaded.access, "abc").is_some(), old.contains("abc"));
+        }
+    }
+
+    #[test]
+    fn the_first_token_makes_the_file_for_its_owner_alone() {
+        let folder = folder();
+        let path = folder.path().join("allow.txt");
+        let token = Secret::new("abc".into());
+        assert_eq!(allow::append(&path, None, &token).unwrap(), "ba7816bf");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "abc\n");
+        #[cfg(unix)]
+        assert_eq!(mode(&path), 0o600);
+        assert_holds_only(&folder, &["allow.txt"]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_or_unfit_is_refused_and_changes_nothing() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "abc\nold # ci\n");
+        let told = allow::append(&path, Some("ci"), &allow::generate()).unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{}:2: the name is taken: ci\nhint: ", path.display())), "{told}");
+        for bad in ["", " ", "a\nb", "ü", &"n".repeat(129)] {
+            assert!(allow::append(&path, Some(bad), &allow::generate()).is_err(), "{bad:?}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "abc\nold # ci\n");
+    }
+
+    #[test]
+    fn many_who_append_at_once_lose_nothing() {
+        let folder = folder();
+        let path = folder.path().join("allow.txt");
+        thread::scope(|scope| {
+            for n in 0..24 {
+                let path = &path;
+                scope.spawn(move || {
+                    allow::append(path, Some(&format!("caller {n}")), &allow::generate()).unwrap()
+                });
+            }
+        });
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!((loaded.access.len(), loaded.warnings.len()), (24, 0));
+    }
+}
