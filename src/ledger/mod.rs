@@ -1,13 +1,28 @@
 //! The durable account: an entry is opened before an attempt leaves and closed exactly once.
+//!
+//! The request path pushes what happens into a bounded backlog (`backlog`); one thread (`writer`) takes it out again, adds
+//! it up and writes it (`store`) at most 100 ms after it happened. A database that cannot be written costs the path nothing.
 
+mod backlog;
+mod lock;
 pub mod query;
+mod store;
+mod sums;
 mod writer;
 
+use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Time};
+
+use backlog::{Closing, Place, Shared};
+use store::StoreError;
+use writer::Writer;
 
 /// What is known of an attempt before it leaves.
 #[derive(Clone, Debug)]
@@ -16,7 +31,7 @@ pub struct Opening {
     pub request: u64,
     /// 1 for a request's first attempt, 2 for its second.
     pub number: u32,
-    /// When it leaves.
+    /// When it leaves. Its UTC day is the one on which it counts, also its tokens and cost.
     pub at: Time,
     /// The name of the caller.
     pub caller: Arc<str>,
@@ -26,6 +41,20 @@ pub struct Opening {
     pub model: Arc<str>,
     /// The path below the API's root, without the query: `/chat/completions`.
     pub path: Arc<str>,
+    /// The request's attempt before this one; `None` for the first.
+    ///
+    /// A request stands with the key, and on the day, of its last attempt, so that the requests of all keys add up to the
+    /// number of requests: the first attempt counts it there, and each later one moves it on from here.
+    pub previous: Option<Previous>,
+}
+
+/// Where and when a request's attempt before this one left.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// The name of its key.
+    pub key: Arc<str>,
+    /// When it left.
+    pub at: Time,
 }
 
 /// How an attempt ended.
@@ -69,36 +98,103 @@ pub struct Report {
     pub usage: Usage,
 }
 
+/// The longest name of a model, path or generation that is kept, bytes: callers choose them, and entries wait in memory.
+const LONGEST_NAME: usize = 256;
+
 /// The ledger of one data directory, or of memory alone. Clones share it.
+///
+/// When the last one is dropped, what is left is written and the lock given back, in at most two seconds; a server calls
+/// [`Ledger::close`] before, which tells whether that went well.
 #[derive(Clone, Debug)]
-pub struct Ledger {
-    clock: Clock,
+pub struct Ledger(Arc<Handle>);
+
+/// Ends the writer with the last [`Ledger`].
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.shut(Duration::from_secs(2));
+    }
 }
 
 impl Ledger {
-    /// Opens the ledger in `directory` and starts its writer.
+    /// Opens the ledger in `directory`, which is created where it is missing (mode 0700), takes the directory's lock and
+    /// starts the writer. Entries that a process left open when it died are marked as lost; their attempts still count.
+    ///
+    /// A database that is full, read-only or locked at this moment is no error: entries wait in memory, as later. One
+    /// that is corrupt is moved aside, with a warning, and a new one begun.
     pub fn open(directory: &Path, clock: Clock) -> Result<Self, OpenError> {
-        let _ = directory;
-        Ok(Self { clock })
+        let lock = lock::take(directory)?;
+        let shared = Arc::new(Shared::new(clock));
+        let mut writer = Writer::of_directory(Arc::clone(&shared), directory, lock);
+        writer.begin()?;
+        Ok(Self::start(shared, writer))
     }
 
-    /// A ledger that keeps its counts in memory, for when there is no directory to write to.
+    /// A ledger that keeps its sums in memory alone, for when there is no directory to write to.
     #[must_use]
     pub fn in_memory(clock: Clock) -> Self {
-        Self { clock }
+        let shared = Arc::new(Shared::new(clock));
+        let writer = Writer::of_memory(Arc::clone(&shared));
+        Self::start(shared, writer)
+    }
+
+    fn start(shared: Arc<Shared>, writer: Writer) -> Self {
+        let thread = thread::Builder::new().name("ledger".to_owned());
+        if let Err(error) = thread.spawn(move || writer.run()) {
+            tracing::warn!("the ledger keeps only sums, in memory; its thread cannot start: {error}");
+            shared.ended();
+        }
+        Self(Arc::new(Handle(shared)))
     }
 
     /// A number for a new request: unique in this ledger, also across restarts.
     #[must_use]
     pub fn next_request(&self) -> u64 {
-        0
+        self.0.0.next_request.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Opens an entry: from here on the attempt counts.
     #[must_use]
-    pub fn entry(&self, opening: Opening) -> OpenEntry {
-        let _ = (&self.clock, opening);
-        OpenEntry { started: Instant::now(), report: Report::default(), done: false }
+    pub fn entry(&self, mut opening: Opening) -> OpenEntry {
+        shorten(&mut opening.model);
+        shorten(&mut opening.path);
+        let shared = Arc::clone(&self.0.0);
+        let started = Instant::now();
+        let place = shared.open(opening, started);
+        OpenEntry { shared, started, place, report: Report::default(), done: false }
+    }
+
+    /// Attempts by name of the key on the clock's UTC day: those of earlier processes in this directory and all that
+    /// [`Ledger::entry`] opened.
+    #[must_use]
+    pub fn used_today(&self) -> HashMap<Box<str>, u64> {
+        self.0.0.used_today()
+    }
+
+    /// Whether what happens is written to a database; false in memory and while the database cannot be written.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.0.0.writable.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all that happened so far is written, at most `timeout`; tells whether it is.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.0.0.flush(timeout)
+    }
+
+    /// Writes what is left, ends the writer and gives the lock back, in at most `timeout`; tells whether all was written.
+    /// What happens afterwards is not written any more.
+    pub fn close(&self, timeout: Duration) -> bool {
+        self.0.0.shut(timeout)
+    }
+}
+
+/// Cuts `name` to [`LONGEST_NAME`].
+fn shorten(name: &mut Arc<str>) {
+    if name.len() > LONGEST_NAME {
+        *name = Arc::from(&name[..name.floor_char_boundary(LONGEST_NAME)]);
     }
 }
 
@@ -106,20 +202,54 @@ impl Ledger {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses the data directory.
-    #[error("the data directory is in use by process {pid}: {directory}")]
+    #[error(
+        "the data directory is in use by {}: {directory}\n\
+         hint: stop that process, or give this one a directory of its own with --data-dir",
+        holder(*.pid)
+    )]
     InUse {
-        /// The process that holds the lock.
+        /// The process that holds the lock; 0 where it could not be learned.
         pid: u32,
         /// The data directory.
         directory: String,
     },
+    /// The directory cannot be made, or nothing can be written in it. [`Ledger::in_memory`] still counts.
+    #[error(
+        "the data directory cannot be written ({reason}): {directory}\n\
+         hint: choose another one with --data-dir"
+    )]
+    Unwritable {
+        /// The data directory.
+        directory: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The database was written by a newer hermux.
+    #[error(
+        "the ledger is of a newer hermux (form {found}, this one knows {known}): {file}\n\
+         hint: use the newer hermux, or another directory with --data-dir"
+    )]
+    Newer {
+        /// The form found.
+        found: i64,
+        /// The newest form this hermux knows.
+        known: i64,
+        /// The database.
+        file: String,
+    },
+}
+
+fn holder(pid: u32) -> String {
+    if pid == 0 { "another process".to_owned() } else { format!("process {pid}") }
 }
 
 /// The open entry of one attempt. It closes exactly once: by [`OpenEntry::finish`], or as
 /// [`Outcome::Cancelled`] when dropped.
 #[derive(Debug)]
 pub struct OpenEntry {
+    shared: Arc<Shared>,
     started: Instant,
+    place: Place,
     /// Filled in while the answer passes; written when the entry closes.
     pub report: Report,
     done: bool,
@@ -132,17 +262,23 @@ impl OpenEntry {
         self.started.elapsed()
     }
 
-    /// Closes the entry; a second call changes nothing.
+    /// Closes the entry, taking the generation out of the report; a second call changes nothing.
     pub fn finish(&mut self, outcome: Outcome) {
-        let _ = outcome;
+        if self.done {
+            return;
+        }
         self.done = true;
+        if self.report.generation.as_ref().is_some_and(|generation| generation.len() > LONGEST_NAME) {
+            self.report.generation = None;
+        }
+        let now = Instant::now();
+        let closing = Closing::new(outcome, &mut self.report, now.duration_since(self.started));
+        self.shared.close(&self.place, closing, now);
     }
 }
 
 impl Drop for OpenEntry {
     fn drop(&mut self) {
-        if !self.done {
-            self.finish(Outcome::Cancelled);
-        }
+        self.finish(Outcome::Cancelled);
     }
 }

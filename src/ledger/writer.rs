@@ -1,2 +1,382 @@
 //! The one thread that owns the write connection: takes what was reported, at most 100 ms late, in one
 //! transaction.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::backlog::{Closing, LIMIT, Shared, Taken};
+use super::store::{self, FILE, FORM, Identity, Store};
+use super::sums::{Days, Sum, SumKey, Sums};
+use super::{OpenError, Opening, StoreError};
+use crate::clock::{Day, Time};
+
+/// The first pause after a failed write; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Vectors with more room than this are given back to the system after use.
+const SPARE_LIMIT: usize = 8_192;
+
+/// What is written in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The serial of `opened[0]`; the others follow it without a gap.
+    first: u64,
+    pub(super) opened: Vec<Opening>,
+    pub(super) closed: Vec<Closing>,
+    /// For each of `opened`, where its end stands in `closed`.
+    pub(super) ends: Vec<Option<u32>>,
+    /// Ends of entries that an earlier batch opened: the row, and where the end stands in `closed`.
+    pub(super) later: Vec<(i64, u32)>,
+    /// What all of it adds up to.
+    pub(super) sums: Sums,
+    /// How many attempts stand in `sums` alone.
+    spilled: u64,
+    /// For each of `opened`, its row once written; 0 for one that is closed already.
+    pub(super) rows: Vec<i64>,
+    /// How often writing it failed.
+    failures: u32,
+}
+
+/// An entry that was written open.
+struct OpenRow {
+    /// Its row; `None` when the file it stands in is gone.
+    row: Option<i64>,
+    key: SumKey,
+}
+
+/// Since when the database cannot be written.
+struct Outage {
+    since: Time,
+    pause: Duration,
+}
+
+/// Where batches go.
+enum Target {
+    Memory,
+    Directory {
+        path: PathBuf,
+        /// Held as long as anything may be written.
+        _lock: File,
+    },
+}
+
+/// The state of the writing thread.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    target: Target,
+    store: Option<Store>,
+    /// The file the rows in `open` stand in, and how many there were before it.
+    file: Option<Identity>,
+    files: u32,
+    /// Whether the database's own state has been taken over.
+    loaded: bool,
+    /// Whether a database begun anew still lacks what was counted before it.
+    unseeded: bool,
+    /// The number of the batch that is written next.
+    number: i64,
+    open: HashMap<u64, OpenRow>,
+    /// The oldest day whose sums are still in memory.
+    oldest: Day,
+    outage: Option<Outage>,
+}
+
+impl Writer {
+    pub(super) fn of_directory(shared: Arc<Shared>, directory: &Path, lock: File) -> Self {
+        Self::new(shared, Target::Directory { path: directory.join(FILE), _lock: lock })
+    }
+
+    pub(super) fn of_memory(shared: Arc<Shared>) -> Self {
+        Self::new(shared, Target::Memory)
+    }
+
+    fn new(shared: Arc<Shared>, target: Target) -> Self {
+        Self {
+            shared,
+            target,
+            store: None,
+            file: None,
+            files: 0,
+            loaded: false,
+            unseeded: false,
+            number: 1,
+            open: HashMap::new(),
+            oldest: Day(i32::MIN),
+            outage: None,
+        }
+    }
+
+    /// Opens the database for the first time, on the thread that starts up.
+    pub(super) fn begin(&mut self) -> Result<(), OpenError> {
+        match self.ensure_store() {
+            Err(StoreError::Newer(found)) => {
+                let file = self.path().map(|path| path.display().to_string()).unwrap_or_default();
+                return Err(OpenError::Newer { found, known: FORM, file });
+            }
+            Err(error) => {
+                // Numbers of requests stay unique: no count of requests comes near the time in milliseconds.
+                let now = u64::try_from(self.shared.clock.now().0).unwrap_or(1);
+                self.shared.next_request.fetch_max(now, Ordering::Relaxed);
+                self.fail(&error);
+            }
+            Ok(()) => self.shared.writable.store(true, Ordering::Relaxed),
+        }
+        Ok(())
+    }
+
+    /// Writes until the ledger closes.
+    pub(super) fn run(mut self) {
+        let mut spare = Taken::default();
+        while self.shared.wait_for_batch() {
+            let mut batch = self.next_batch(spare);
+            while let Err(error) = self.write(&mut batch) {
+                batch.failures += 1;
+                let pause = self.fail(&error);
+                if !self.shared.wait_for_retry(pause) {
+                    tracing::warn!(
+                        "the ledger closed with {} entries unwritten: {error}",
+                        batch.opened.len() + batch.later.len()
+                    );
+                    return self.end();
+                }
+            }
+            self.recover(&batch);
+            spare = self.settle(batch);
+            self.shared.batch_done();
+        }
+        self.end();
+    }
+
+    /// Lets go of the database and the lock before anybody is told.
+    fn end(self) {
+        let shared = Arc::clone(&self.shared);
+        shared.writable.store(false, Ordering::Relaxed);
+        drop(self);
+        shared.ended();
+    }
+
+    /// Takes what stands in the backlog and adds it up.
+    fn next_batch(&mut self, spare: Taken) -> Batch {
+        // Held until both are in step, so that nothing is counted twice or not at all meanwhile.
+        let mut days = self.shared.days();
+        let taken = self.shared.take(spare);
+        let batch = Batch::new(taken, &mut self.open);
+        days.add(&batch.sums);
+        batch
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        if matches!(self.target, Target::Memory) {
+            batch.rows = vec![0; batch.opened.len()];
+            return Ok(());
+        }
+        let result = self.try_write(batch);
+        if result.is_err() {
+            // Whatever is wrong with it, the next try starts from the file.
+            self.store = None;
+        }
+        result
+    }
+
+    fn try_write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let files = self.files;
+        self.ensure_store()?;
+        let Some(store) = &mut self.store else { return Ok(()) };
+        #[cfg(test)]
+        store.limit(self.shared.max_pages.load(Ordering::Relaxed))?;
+        if files != self.files {
+            for (row, _) in &mut batch.later {
+                *row = 0;
+            }
+        } else if batch.failures > 0 && store.state()?.1 == self.number {
+            // The commit that was reported as failed had reached the file.
+            return Ok(());
+        }
+        let seed = if self.unseeded { seed(&self.shared.days(), &batch.sums) } else { Vec::new() };
+        let next_request = self.shared.next_request.load(Ordering::Relaxed);
+        store.write(batch, &seed, next_request, self.number)
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Memory => None,
+            Target::Directory { path, .. } => Some(path),
+        }
+    }
+
+    /// Sees to it that the database is open and is the one its path leads to.
+    fn ensure_store(&mut self) -> Result<(), StoreError> {
+        let Some(path) = self.path().map(Path::to_owned) else { return Ok(()) };
+        if self.store.as_ref().is_some_and(|store| !store.is_in_place()) {
+            tracing::warn!("the ledger was removed or replaced, it is opened anew: {}", path.display());
+            self.store = None;
+            self.file = None;
+        }
+        if self.store.is_none() {
+            let (store, fresh) = match Store::open(&path) {
+                Err(error) if error.is_corrupt() => self.begin_anew(&path, &error)?,
+                opened => opened?,
+            };
+            self.adopt(store, fresh)?;
+        }
+        Ok(())
+    }
+
+    fn begin_anew(&self, path: &Path, error: &StoreError) -> Result<(Store, bool), StoreError> {
+        let aside = store::set_aside(path, self.shared.clock.now())?;
+        tracing::error!(
+            "the ledger is corrupt ({error}), a new one is begun and the old one was moved to: {}",
+            aside.display()
+        );
+        Store::open(path)
+    }
+
+    /// Takes over a database that was opened: `fresh` when it has just begun.
+    fn adopt(&mut self, store: Store, fresh: bool) -> Result<(), StoreError> {
+        // Inodes are used again, so a database that has just begun is another one whatever its inode.
+        if fresh || self.file != Some(store.identity()) {
+            self.files += 1;
+            self.open.values_mut().for_each(|open| open.row = None);
+        }
+        self.unseeded |= fresh;
+        if !self.loaded {
+            let (next_request, batch) = store.state()?;
+            let today = store.days_from(self.shared.clock.now().day())?;
+            let lost = store.mark_lost()?;
+            if lost > 0 {
+                tracing::info!("entries left open by a process that died: {lost}");
+            }
+            self.shared.next_request.fetch_max(next_request, Ordering::Relaxed);
+            self.number = batch + 1;
+            let mut days = self.shared.days();
+            for (key, sum) in today {
+                *days.0.entry(key).or_default() += sum;
+            }
+            self.loaded = true;
+        }
+        self.file = Some(store.identity());
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Notes that writing failed; how long to wait before the next try.
+    fn fail(&mut self, error: &StoreError) -> Duration {
+        if error.is_corrupt()
+            && let Some(path) = self.path()
+            && self.store.is_none()
+        {
+            // A page deep inside is broken. The next try begins a new file, and finds this one out of the way.
+            match store::set_aside(path, self.shared.clock.now()) {
+                Ok(aside) => tracing::error!(
+                    "the ledger is corrupt ({error}), a new one is begun and the old one was moved to: {}",
+                    aside.display()
+                ),
+                Err(error) => tracing::error!("the corrupt ledger cannot be moved aside: {error}"),
+            }
+        }
+        self.shared.writable.store(false, Ordering::Relaxed);
+        let now = self.shared.clock.now();
+        let outage = self.outage.get_or_insert_with(|| {
+            tracing::warn!(
+                "the ledger cannot be written since {}; requests go on, up to {LIMIT} entries wait in memory and beyond \
+                 them only sums: {error}",
+                moment(now)
+            );
+            Outage { since: now, pause: FIRST_PAUSE / 2 }
+        });
+        outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
+        outage.pause
+    }
+
+    /// Notes that writing went well.
+    fn recover(&mut self, batch: &Batch) {
+        self.number += 1;
+        self.unseeded = false;
+        let Some(outage) = self.outage.take() else { return };
+        self.shared.writable.store(true, Ordering::Relaxed);
+        tracing::warn!(
+            "the ledger is written again; of the attempts since {}, those of which only sums were kept: {}",
+            moment(outage.since),
+            batch.spilled + self.shared.spilled()
+        );
+    }
+
+    /// Remembers what is still open; gives the vectors back for use again.
+    fn settle(&mut self, mut batch: Batch) -> Taken {
+        let open = batch.opened.drain(..).zip(&batch.ends).zip(&batch.rows).enumerate();
+        for (at, ((opening, end), row)) in open {
+            if end.is_none() {
+                let key = SumKey {
+                    day: opening.at.day(),
+                    key: opening.key,
+                    caller: opening.caller,
+                    model: opening.model,
+                };
+                self.open.insert(batch.first + at as u64, OpenRow { row: Some(*row), key });
+            }
+        }
+        // The days that attempts still open may belong to stay; the others are in the database.
+        let oldest = Day(self.shared.clock.now().day().0 - 1);
+        if self.oldest != oldest {
+            self.oldest = oldest;
+            self.shared.days().0.retain(|(day, _), _| *day >= oldest);
+        }
+        batch.closed.clear();
+        let mut spare = Taken { opened: batch.opened, closed: batch.closed, ..Taken::default() };
+        if spare.opened.capacity() > SPARE_LIMIT {
+            spare.opened = Vec::new();
+        }
+        if spare.closed.capacity() > SPARE_LIMIT {
+            spare.closed = Vec::new();
+        }
+        spare
+    }
+}
+
+impl Batch {
+    /// Pairs ends with what they end, here or among the rows in `open`, and adds all up.
+    fn new(taken: Taken, open: &mut HashMap<u64, OpenRow>) -> Self {
+        let Taken { first, opened, closed, mut sums, spilled } = taken;
+        let mut ends = vec![None; opened.len()];
+        let mut later = Vec::new();
+        for opening in &opened {
+            sums.open(opening);
+        }
+        for (end, closing) in (0_u32..).zip(&closed) {
+            let place = closing.serial.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+            if let Some(at) = place {
+                ends[at] = Some(end);
+                sums.add(SumKey::of(&opened[at]), Sum::closed(closing));
+            } else if let Some(OpenRow { row, key }) = open.remove(&closing.serial) {
+                sums.add(key, Sum::closed(closing));
+                later.extend(row.map(|row| (row, end)));
+            }
+        }
+        Self { first, opened, closed, ends, later, sums, spilled, rows: Vec::new(), failures: 0 }
+    }
+}
+
+/// What was counted in `days` besides `batch`: a database that begins anew starts with it. Callers and models are not
+/// known of it any more.
+fn seed(days: &Days, batch: &Sums) -> Vec<(SumKey, Sum)> {
+    let mut missing = days.0.clone();
+    for (key, sum) in &batch.0 {
+        *missing.entry((key.day, Arc::clone(&key.key))).or_default() -= *sum;
+    }
+    let unknown: Arc<str> = Arc::from("");
+    missing
+        .into_iter()
+        .filter(|(_, sum)| *sum != Sum::default())
+        .map(|((day, key), sum)| {
+            (SumKey { day, key, caller: Arc::clone(&unknown), model: Arc::clone(&unknown) }, sum)
+        })
+        .collect()
+}
+
+fn moment(at: Time) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+}
