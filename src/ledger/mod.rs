@@ -8,6 +8,8 @@ mod lock;
 pub mod query;
 mod store;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
