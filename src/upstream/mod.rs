@@ -1,5 +1,25 @@
 //! The HTTP client towards `OpenRouter`: connections, TLS, timeouts. It knows bytes, not meaning.
+//!
+//! A worker has one [`Upstream`]; all of it stays on the worker's thread, so nothing here is locked or handed
+//! to another task. One request on a kept-alive connection costs one write and, where the answer is small, one
+//! read; a caller that goes away drops the future or the body, and with it the connection.
+//!
+//! Bounds: an answer's head has at most 64 KiB and 100 fields, its trailers 16 KiB and 100 fields, the
+//! extensions of a chunk 4 KiB.
 
+mod body;
+mod conn;
+mod decode;
+mod dial;
+mod exchange;
+mod head;
+mod pool;
+mod timer;
+mod tls;
+mod upload;
+
+use std::fmt;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +28,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body;
+
+pub use body::AnswerBody;
+pub use dial::Resolving;
+
+/// How long a connection rests before it is closed: below the 60 s after which many servers close theirs.
+const IDLE_LIMIT: Duration = Duration::from_secs(55);
 
 /// Where upstream is and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -37,28 +63,114 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// What all workers share: settings, TLS configuration, resolved addresses.
-#[derive(Debug)]
-pub struct Connector {
-    settings: Settings,
-}
+impl Origin {
+    /// The host as it stands in a URL.
+    fn host_in_url(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
 
-impl Connector {
-    /// Prepares TLS (system roots, bundled ones when there are none, plus `ca_file`); opens nothing.
-    pub fn new(settings: Settings) -> Result<Self, SetupError> {
-        Ok(Self { settings })
+    /// Host and port.
+    fn authority_with_port(&self) -> String {
+        format!("{}:{}", self.host_in_url(), self.port)
+    }
+
+    /// Host, and port unless it is the scheme's own.
+    fn authority(&self) -> String {
+        if self.port == if self.tls { 443 } else { 80 } {
+            self.host_in_url()
+        } else {
+            self.authority_with_port()
+        }
+    }
+
+    fn check(&self) -> Result<(), SetupError> {
+        let fine = |c: char| c.is_ascii_graphic() && !"/?#@[]\\".contains(c);
+        if !self.host.is_empty() && self.host.chars().all(fine) {
+            return Ok(());
+        }
+        Err(SetupError(format!("this is neither a host name nor an IP address: {:?}", self.host)))
     }
 }
 
-/// Why TLS could not be prepared; names the file and the cure.
+/// What all workers share: settings, TLS configuration, resolved addresses.
+pub struct Connector {
+    settings: Settings,
+    resolver: dial::Resolver,
+    tls: Option<dial::Tls>,
+    /// What follows the target in each request.
+    host_line: Vec<u8>,
+    idle_limit: Duration,
+    tick: Duration,
+}
+
+impl Connector {
+    /// Prepares TLS (system roots or those `SSL_CERT_FILE` and `SSL_CERT_DIR` name, bundled ones when there are
+    /// none, plus `ca_file`); opens nothing.
+    pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        settings.origin.check()?;
+        if let Some(proxy) = &settings.proxy {
+            proxy.check()?;
+            if proxy.tls {
+                return Err(SetupError(format!(
+                    "a proxy is spoken to without TLS: {}\nhint: inside the tunnel upstream's own TLS is untouched",
+                    proxy.host
+                )));
+            }
+        }
+        let origin = &settings.origin;
+        let tls = if origin.tls { Some(dial::Tls::new(origin, settings.ca_file.as_deref())?) } else { None };
+        Ok(Self {
+            host_line: format!(" HTTP/1.1\r\nhost: {}\r\n", origin.authority()).into_bytes(),
+            tls,
+            resolver: dial::Resolver::system(),
+            idle_limit: IDLE_LIMIT,
+            tick: Self::tick(&settings, IDLE_LIMIT),
+            settings,
+        })
+    }
+
+    fn tick(settings: &Settings, idle_limit: Duration) -> Duration {
+        timer::tick_for(settings.first_byte_timeout.min(settings.idle_timeout).min(idle_limit))
+    }
+
+    /// Asks `resolve` for the addresses of a host and port instead of the system. Its answers are kept for 10 s.
+    #[must_use]
+    pub fn with_resolver(mut self, resolve: impl Fn(&str, u16) -> Resolving + Send + Sync + 'static) -> Self {
+        self.resolver = dial::Resolver::new(resolve);
+        self
+    }
+
+    /// Closes connections at rest after `limit` instead of 55 s.
+    #[must_use]
+    pub fn with_idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit;
+        self.tick = Self::tick(&self.settings, limit);
+        self
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Why upstream could not be prepared; names what is wrong and, where there is one, the cure.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SetupError(pub String);
 
-/// One worker's connections to upstream. Clones share them; it stays on its thread.
-#[derive(Clone, Debug)]
+/// One worker's connections to upstream. Clones share them; it stays on its thread, and that thread runs a
+/// `tokio::runtime::LocalRuntime` or a `LocalSet`.
+#[derive(Clone)]
 pub struct Upstream {
-    connector: Rc<Arc<Connector>>,
+    worker: Rc<pool::Worker>,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("idle_connections", &self.idle_connections()).finish_non_exhaustive()
+    }
 }
 
 /// Whether a kept-alive connection may serve.
@@ -71,8 +183,9 @@ pub enum Connection {
 }
 
 /// The head of a request. `target` is path and query as they go on the wire. `headers` have no
-/// hop-by-hop fields, no Host and no Content-Length: framing is this module's.
-#[derive(Clone, Debug)]
+/// hop-by-hop fields, no Host and no Content-Length: framing is this module's. Target, names and values are
+/// written as they are and must be valid there, as those of `http`'s types are.
+#[derive(Clone)]
 pub struct Head<'a, H> {
     /// The method.
     pub method: &'a Method,
@@ -82,19 +195,38 @@ pub struct Head<'a, H> {
     pub headers: H,
 }
 
+impl<H> fmt::Debug for Head<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The body of a request.
-#[derive(Debug)]
 pub enum Outgoing<B> {
-    /// None at all: no Content-Length is sent.
+    /// None at all: no Content-Length is sent, except the 0 that POST, PUT and PATCH are expected to have.
     Empty,
     /// All of it.
     Full(Bytes),
-    /// As it comes, with backpressure; framed by its length where that is known, else chunked.
+    /// As it comes, with backpressure; framed by its length where that is known, else chunked. A body that
+    /// fails, or is not as long as announced, closes the connection: it never arrives as complete.
     Stream(B, Option<u64>),
 }
 
-/// An answer, as soon as its head is here.
-#[derive(Debug)]
+impl<B> fmt::Debug for Outgoing<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Full(bytes) => write!(f, "Full({} bytes)", bytes.len()),
+            Self::Stream(_, Some(length)) => write!(f, "Stream({length} bytes)"),
+            Self::Stream(_, None) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// An answer, as soon as its head is here. Interim answers (1xx) are not told.
 pub struct Answer {
     /// The status; the reason phrase is not kept.
     pub status: StatusCode,
@@ -104,19 +236,14 @@ pub struct Answer {
     pub body: AnswerBody,
 }
 
-/// The body of an answer: `http_body::Body` with exact `size_hint` and `is_end_stream` where known.
-#[derive(Debug)]
-pub struct AnswerBody {}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        std::task::Poll::Ready(None)
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &names)
+            .field("body", &self.body)
+            .finish()
     }
 }
 
@@ -173,10 +300,23 @@ impl Upstream {
     /// A worker's own connections.
     #[must_use]
     pub fn new(connector: Arc<Connector>) -> Self {
-        Self { connector: Rc::new(connector) }
+        Self { worker: Rc::new(pool::Worker::new(connector)) }
+    }
+
+    /// How many kept-alive connections are at rest.
+    #[must_use]
+    pub fn idle_connections(&self) -> usize {
+        self.worker.idle()
     }
 
     /// Sends one request and waits for the head of its answer. Dropping the future cancels it.
+    ///
+    /// A streamed body is sent on while the answer is read, also after this has returned: the answer's body
+    /// drives both.
+    ///
+    /// # Panics
+    ///
+    /// When it has to open a connection outside of a `LocalRuntime` or `LocalSet`.
     pub async fn send<'a, H, B>(
         &self,
         head: Head<'a, H>,
@@ -187,7 +327,8 @@ impl Upstream {
         H: Iterator<Item = (&'a [u8], &'a [u8])>,
         B: Body<Data = Bytes> + Unpin + 'static,
     {
-        let _ = (head.method, body, connection, &self.connector.settings);
-        Err(SendError::Connect)
+        let conn = self.worker.connection(connection).await?;
+        let mut asking = exchange::Asking::begin(Rc::clone(&self.worker), conn, head, body);
+        poll_fn(|cx| asking.poll(cx)).await
     }
 }

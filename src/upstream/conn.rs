@@ -1,0 +1,70 @@
+//! One connection to upstream, plain or TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::timer::Timer;
+
+/// A socket, perhaps with TLS on it. Dropping it closes the connection.
+#[derive(Debug)]
+pub(super) enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection as a worker keeps it.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) io: Io,
+    pub(super) timer: Rc<Timer>,
+    /// Whether it has served a request before.
+    pub(super) reused: bool,
+    /// The tick from which on it serves no further request.
+    pub(super) retire: u64,
+    /// While idle: the tick at which it is closed.
+    pub(super) expire: u64,
+}
+
+impl Io {
+    /// Reads what is there; 0 bytes mean an orderly end (with TLS: `close_notify`).
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        let read = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut into),
+        };
+        read.map_ok(|()| into.filled().len())
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        match written {
+            Poll::Ready(Ok(0)) if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            other => other,
+        }
+    }
+
+    /// Writes out what TLS still holds back; a plain socket holds nothing.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Whether an idle connection is still open, and silent as it has to be. Without a system call while the
+    /// poller has reported nothing.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+    }
+}

@@ -1,0 +1,388 @@
+//! Heads: writes a request's, reads an answer's.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::Head;
+use super::decode::Framing;
+
+/// Bytes of an answer's head, interim answers before it included. Larger ones are refused.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+/// Header fields of an answer, and of its trailers. More are refused.
+pub(super) const MAX_HEADERS: usize = 100;
+
+/// What a request's head says of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    Nothing,
+    Length(u64),
+    Chunked,
+}
+
+/// Writes a request's head, `host_line` being the part between the target and the first header.
+pub(super) fn write<'a, H>(out: &mut Vec<u8>, head: Head<'a, H>, host_line: &[u8], body: Announced)
+where
+    H: Iterator<Item = (&'a [u8], &'a [u8])>,
+{
+    debug_assert!(head.target.bytes().all(|b| b > b' ' && b != 0x7f), "a target has no blanks");
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target.as_bytes());
+    out.extend_from_slice(host_line);
+    for (name, value) in head.headers {
+        write_field(out, name, value);
+    }
+    match body {
+        Announced::Nothing => {}
+        Announced::Length(length) => {
+            write_field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        Announced::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one header field.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)), "a value is one line");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What stands at the start of an answer's bytes.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Not yet all of a head.
+    Part,
+    /// An interim answer (1xx) of so many bytes.
+    Interim(usize),
+    /// The head of the answer.
+    Answer(AnswerHead),
+}
+
+#[derive(Debug)]
+pub(super) struct AnswerHead {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    /// Whether the connection may serve another request.
+    pub(super) keep_alive: bool,
+    /// What was read behind the head.
+    pub(super) rest: Bytes,
+}
+
+/// Reads the head of an answer, to a HEAD request where `bodiless`. All of `input` is copied once; the
+/// values of the headers and the rest share that copy.
+pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
+    // httparse reads over empty lines; an answer on a connection of ours has none before it.
+    if input.first().is_some_and(|&first| first != b'H') {
+        return Err("it does not start with a status line");
+    }
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        input,
+        &mut slots,
+    );
+    let used = match parsed {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => return Ok(Found::Part),
+        Ok(httparse::Status::Partial) => return Err("its head is too long"),
+        Err(error) => return Err(name_fault(error)),
+    };
+    let (Some(code), Some(version)) = (response.code, response.version) else {
+        return Err("its status line is broken");
+    };
+    let status = StatusCode::from_u16(code).map_err(|_| "its status is not a number from 100 to 999")?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("it switches protocols, which nobody asked for");
+    }
+    if used > MAX_HEAD {
+        return Err("its head is too long");
+    }
+    if status.is_informational() {
+        return Ok(Found::Interim(used));
+    }
+
+    let all = Bytes::copy_from_slice(input);
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    let mut fields = Fields::new(version);
+    for header in response.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
+        let at = header.value.as_ptr().addr() - input.as_ptr().addr();
+        let value = HeaderValue::from_maybe_shared(all.slice(at..at + header.value.len()))
+            .map_err(|_| "a header's value is broken")?;
+        if name == CONTENT_LENGTH {
+            fields.length(header.value)?;
+            // Repeated alike it is passed on once.
+            headers.insert(name, value);
+        } else {
+            if name == TRANSFER_ENCODING {
+                fields.transfer(header.value)?;
+            } else if name == CONNECTION {
+                fields.connection(header.value);
+            }
+            headers.append(name, value);
+        }
+    }
+    let framing = fields.framing(status, bodiless)?;
+    Ok(Found::Answer(AnswerHead {
+        status,
+        headers,
+        framing,
+        keep_alive: fields.keep_alive(),
+        rest: all.slice(used..),
+    }))
+}
+
+fn name_fault(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a header's name is broken",
+        httparse::Error::HeaderValue => "a header's value is broken",
+        httparse::Error::NewLine => "a line of its head does not end as it should",
+        httparse::Error::TooManyHeaders => "it has too many headers",
+        httparse::Error::Version => "its HTTP version is neither 1.0 nor 1.1",
+        _ => "its status line is broken",
+    }
+}
+
+/// The header fields that say where the answer and the connection end.
+struct Fields {
+    version: u8,
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    stay: bool,
+}
+
+impl Fields {
+    fn new(version: u8) -> Self {
+        Self { version, length: None, chunked: false, close: false, stay: false }
+    }
+
+    fn length(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let length = if digits { std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()) } else { None };
+        match (length, self.length) {
+            (None, _) => Err("its content-length is not a number"),
+            (Some(length), Some(before)) if length != before => Err("it has two lengths"),
+            (Some(length), _) => {
+                self.length = Some(length);
+                Ok(())
+            }
+        }
+    }
+
+    fn transfer(&mut self, value: &[u8]) -> Result<(), &'static str> {
+        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err("its transfer coding is not chunked alone");
+        }
+        if self.version == 0 {
+            return Err("it is HTTP/1.0 with a transfer coding");
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &[u8]) {
+        for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.stay |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn framing(&self, status: StatusCode, bodiless: bool) -> Result<Framing, &'static str> {
+        match (self.length, self.chunked) {
+            (Some(_), true) => Err("it has a length and a transfer coding"),
+            _ if bodiless || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {
+                Ok(Framing::Length(0))
+            }
+            (Some(length), false) => Ok(Framing::Length(length)),
+            (None, true) => Ok(Framing::Chunked),
+            (None, false) => Ok(Framing::UntilClose),
+        }
+    }
+
+    fn keep_alive(&self) -> bool {
+        !self.close && (self.version == 1 || self.stay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use proptest::prelude::*;
+
+    use super::super::Head;
+    use super::super::decode::Framing;
+    use super::{Announced, AnswerHead, Found, MAX_HEAD, read, write};
+
+    fn answer(input: &str) -> AnswerHead {
+        match read(input.as_bytes(), false) {
+            Ok(Found::Answer(head)) => head,
+            other => panic!("{input:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_head_goes_out_verbatim() {
+        let mut out = Vec::new();
+        let headers = [(&b"authorization"[..], &b"Bearer k"[..]), (b"X-Odd", b"\xff")];
+        let head = Head { method: &Method::POST, target: "/api/v1/x?y=%2F", headers: headers.into_iter() };
+        write(&mut out, head, b" HTTP/1.1\r\nhost: a\r\n", Announced::Length(12));
+        assert_eq!(
+            out,
+            b"POST /api/v1/x?y=%2F HTTP/1.1\r\nhost: a\r\nauthorization: Bearer k\r\nX-Odd: \xff\r\ncontent-length: 12\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_is_read_with_what_follows_it() {
+        let head = answer(
+            "HTTP/1.1 200 OK\r\nContent-Length:  5 \r\nset-cookie: a\r\nSet-Cookie: b\r\nempty:\r\n\r\nhello",
+        );
+        assert_eq!(head.status, 200);
+        assert_eq!(head.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(head.headers["empty"], "");
+        assert_eq!(head.framing, Framing::Length(5));
+        assert_eq!(head.rest, "hello");
+        assert!(head.keep_alive);
+    }
+
+    #[test]
+    fn the_framing_of_an_answer_follows_its_head() {
+        let framing = |fields: &str| answer(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).framing;
+        assert_eq!(framing(""), Framing::UntilClose);
+        assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Framing::Chunked);
+        assert_eq!(framing("content-length: 7\r\ncontent-length: 07\r\n"), Framing::Length(7));
+        assert_eq!(answer("HTTP/1.1 204 \r\ncontent-length: 7\r\n\r\n").framing, Framing::Length(0));
+        assert_eq!(answer("HTTP/1.1 304\r\ntransfer-encoding: chunked\r\n\r\n").framing, Framing::Length(0));
+        let Ok(Found::Answer(head)) = read(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n", true) else {
+            panic!()
+        };
+        assert_eq!(head.framing, Framing::Length(0));
+        assert_eq!(head.headers["content-length"], "7");
+    }
+
+    #[test]
+    fn a_repeated_length_is_passed_on_once() {
+        let head = answer("HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-length: 7\r\n\r\n");
+        assert_eq!(head.headers.get_all("content-length").iter().count(), 1);
+    }
+
+    #[test]
+    fn keep_alive_follows_version_and_connection() {
+        let keeps = |start: &str| answer(&format!("{start}\r\n\r\n")).keep_alive;
+        assert!(keeps("HTTP/1.1 200 OK"));
+        assert!(!keeps("HTTP/1.1 200 OK\r\nconnection: x, Close"));
+        assert!(!keeps("HTTP/1.1 200 OK\r\nconnection: keep-alive\r\nconnection: close"));
+        assert!(!keeps("HTTP/1.0 200 OK"));
+        assert!(keeps("HTTP/1.0 200 OK\r\nconnection: Keep-Alive"));
+    }
+
+    #[test]
+    fn interim_answers_are_told_apart() {
+        assert!(matches!(
+            read(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP", false),
+            Ok(Found::Interim(37))
+        ));
+    }
+
+    #[test]
+    fn answers_that_can_be_read_in_two_ways_are_refused() {
+        for bad in [
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "content-length: 5\r\ncontent-length: 6\r\n",
+            "content-length: 5, 5\r\n",
+            "content-length: +5\r\n",
+            "content-length: -5\r\n",
+            "content-length: 0x5\r\n",
+            "content-length: 5 5\r\n",
+            "content-length:\r\n",
+            "content-length: 18446744073709551616\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: chunked, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: identity\r\n",
+            "transfer-encoding:\r\n",
+            "transfer-encoding: \x0bchunked\r\n",
+            "a: b\r\n c\r\n",
+            " a: b\r\n",
+            "a: b\0c\r\n",
+            "a: b\rc\r\n",
+            "a\0: b\r\n",
+            "a : b\r\n",
+            ": b\r\n",
+            "a\r\n",
+        ] {
+            let input = format!("HTTP/1.1 200 OK\r\n{bad}\r\n");
+            assert!(read(input.as_bytes(), false).is_err(), "{bad:?}");
+            assert!(read(input.as_bytes(), true).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_status_line_is_refused_at_once() {
+        for bad in [
+            "\r\nHTTP/1.1 200 OK\r\n\r\n",
+            "220 smtp ready\r\n",
+            "<html>",
+            "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 20 OK\r\n\r\n",
+            "HTTP/1.1 099 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 200 O\0K\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        ] {
+            assert!(read(bad.as_bytes(), false).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_bytes_and_fields() {
+        let many = |n| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(n));
+        assert!(read(many(100).as_bytes(), false).is_ok());
+        assert!(read(many(101).as_bytes(), false).is_err());
+        let long = |n| format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(n));
+        assert!(matches!(read(long(MAX_HEAD / 2).as_bytes(), false), Ok(Found::Part)));
+        assert!(read(long(MAX_HEAD).as_bytes(), false).is_err());
+        assert!(read(format!("{}\r\n\r\n", long(MAX_HEAD)).as_bytes(), false).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_found_only_when_it_is_whole(
+            fields in prop::collection::vec(("[A-Za-z-]{1,12}", "[!-~][ -~]{0,20}[!-~]"), 0..10),
+        ) {
+            let mut input = "HTTP/1.1 200 Fine thing\r\n".to_owned();
+            for (name, value) in &fields {
+                input.extend(["x-", name, ": ", value, "\r\n"]);
+            }
+            input.push_str("\r\n");
+            for cut in 0..input.len() {
+                prop_assert!(matches!(read(&input.as_bytes()[..cut], false), Ok(Found::Part)), "cut at {}", cut);
+            }
+            let head = answer(&input);
+            prop_assert_eq!(head.headers.len(), fields.len());
+            for (name, value) in &fields {
+                let name = format!("x-{name}");
+                prop_assert!(head.headers.get_all(&name).iter().any(|v| v.as_bytes() == value.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut line = b"HTTP/1.1 200 OK\r\n".to_vec();
+            line.extend_from_slice(&input);
+            let _ = read(&input, false);
+            let _ = read(&line, false);
+        }
+    }
+}
