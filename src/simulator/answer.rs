@@ -1,0 +1,281 @@
+//! One request from its head to the head of its answer: record, body, faults, then the answer itself.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use sha2::{Digest as _, Sha256};
+
+use super::Shared;
+use super::asked::{Asked, Dialect};
+use super::body::{Charge, ScriptBody, Ticket};
+use super::dialect::Said;
+use super::errors::{self, Denial};
+use super::fault::{Canned, Then};
+use super::record::{Attempt, credential};
+use super::route;
+use super::script::{COMMENT, End, Piece, Script};
+use super::wire::Wire;
+use crate::clock::Time;
+
+/// The largest body that is kept whole while a request is answered, bytes.
+const MAX_BODY: usize = 64 << 20;
+
+/// An answer before faults have changed it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) script: Script,
+    /// What a model said, where one did.
+    pub(super) said: Option<Said>,
+    pub(super) charge: Option<Charge>,
+}
+
+impl Reply {
+    pub(super) fn canned(canned: Canned) -> Self {
+        Self {
+            status: canned.status,
+            headers: canned.headers,
+            script: Script::whole(canned.body),
+            said: None,
+            charge: None,
+        }
+    }
+
+    pub(super) fn denial(denial: &Denial, dialect: Option<Dialect>) -> Self {
+        Self::canned(denial.answer(dialect == Some(Dialect::Messages)))
+    }
+}
+
+/// Answers one request.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    wire: Arc<Wire>,
+    request: Request<Incoming>,
+) -> Result<Response<ScriptBody>, Infallible> {
+    let (head, body) = request.into_parts();
+    let number = arrive(&shared, &wire, &head);
+    let mut ticket = Ticket::new(Arc::clone(&shared), wire, number);
+    let mut then = strike(&shared, number, true);
+    let mut bytes = Bytes::new();
+    if then.is_empty() {
+        match receive(&shared, number, body).await {
+            Ok(whole) => bytes = whole,
+            Err(denial) => then = vec![Then::Deny(denial)],
+        }
+        if then.is_empty() {
+            then = strike(&shared, number, false);
+        }
+    }
+    let pause = shared.with(|state, _| state.pace.head);
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    before_the_head(&then, &ticket).await;
+    let dialect = Dialect::of(route::below_api(head.uri.path()).unwrap_or_default());
+    let asked = Asked::read(&bytes).unwrap_or_default();
+    let mut reply = match instead(&shared, &then, dialect, &asked) {
+        Some(reply) => reply,
+        None => route::answer(&shared, &head, &bytes),
+    };
+    change(&mut reply, &then, dialect);
+    Ok(respond(&shared, reply, &head.method, &mut ticket).map(|script| ScriptBody::new(script, ticket)))
+}
+
+/// Writes down that a request is here.
+fn arrive(shared: &Shared, wire: &Wire, head: &Parts) -> usize {
+    let mut headers = head.headers.clone();
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"] {
+        if let http::header::Entry::Occupied(mut entry) = headers.entry(name) {
+            entry.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+    let secret = credential(&head.headers);
+    let (key, at) =
+        shared.with(|state, now| (secret.and_then(|it| state.books.name(it)).map(str::to_owned), now));
+    shared.records.add(Attempt {
+        number: 0,
+        connection: wire.number,
+        nth_on_connection: wire.next_request(),
+        arrived: Instant::now(),
+        at,
+        method: head.method.clone(),
+        target: head.uri.to_string(),
+        key,
+        headers,
+        body: Bytes::new(),
+        body_len: 0,
+        body_sha256: None,
+        body_complete: false,
+        trailers: None,
+        model: None,
+        stream: false,
+        status: None,
+        answered: None,
+        generation: None,
+        sent: 0,
+        outcome: None,
+        ended: None,
+    })
+}
+
+fn strike(shared: &Shared, number: usize, before_body: bool) -> Vec<Then> {
+    let Some(attempt) = shared.records.get(number) else { return Vec::new() };
+    shared.with(|state, _| state.faults.strike(&attempt, before_body))
+}
+
+/// Receives the body and writes down, as it comes, how much of it has arrived.
+async fn receive(shared: &Shared, number: usize, mut body: Incoming) -> Result<Bytes, Denial> {
+    let keep = shared.with(|state, _| state.keep_body);
+    let mut whole = BytesMut::new();
+    let mut fits = true;
+    let mut digest = Sha256::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Denial::new(400, "Invalid request parameters"))?;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => {
+                let trailers = other.into_trailers().ok();
+                shared.records.change(number, |attempt| attempt.trailers = trailers);
+                continue;
+            }
+        };
+        digest.update(&data);
+        fits &= whole.len() + data.len() <= MAX_BODY;
+        if fits {
+            whole.extend_from_slice(&data);
+        }
+        shared.records.change(number, |attempt| attempt.body_len += data.len() as u64);
+    }
+    let whole = whole.freeze();
+    let asked = Asked::read(&whole).unwrap_or_default();
+    shared.records.change(number, |attempt| {
+        attempt.body = whole.slice(..whole.len().min(keep));
+        attempt.body_sha256 = Some(digest.finalize().into());
+        attempt.body_complete = true;
+        attempt.model = asked.model;
+        attempt.stream = asked.stream;
+    });
+    if fits { Ok(whole) } else { Err(Denial::new(413, "Request payload too large")) }
+}
+
+/// Does what comes before any answer: delays, silence, the bare connection.
+async fn before_the_head(then: &[Then], ticket: &Ticket) {
+    for then in then {
+        match then {
+            Then::DelayHead(duration) => tokio::time::sleep(*duration).await,
+            Then::Stall => pending().await,
+            Then::Wire(steps) => {
+                ticket.wire.end(steps.clone());
+                pending::<()>().await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The answer that stands in for the real one, where there is one.
+fn instead(shared: &Shared, then: &[Then], dialect: Option<Dialect>, asked: &Asked) -> Option<Reply> {
+    then.iter().find_map(|then| match then {
+        Then::Answer(canned) => Some(Reply::canned(canned.clone())),
+        Then::Deny(denial) => Some(Reply::denial(denial, dialect)),
+        Then::ErrorInside(json) => {
+            let mut reply = Reply::canned(Canned::json(200, json.clone()));
+            if asked.stream {
+                let name = if dialect == Some(Dialect::Messages) { "event: error\n" } else { "" };
+                reply.headers = vec![(CONTENT_TYPE.to_string(), "text/event-stream".to_owned())];
+                reply.script.length = None;
+                reply.script.pieces =
+                    [Piece::new(COMMENT), Piece::event(format!("{name}data: {json}\n\n"))].into();
+            }
+            reply.headers.push(("x-generation-id".to_owned(), shared.next_generation()));
+            Some(reply)
+        }
+        _ => None,
+    })
+}
+
+/// Changes an answer as the faults say, in their order.
+fn change(reply: &mut Reply, then: &[Then], dialect: Option<Dialect>) {
+    for then in then {
+        match then {
+            Then::StallAfter(after) => reply.script.stop(*after, End::Stall),
+            Then::Cut(after, how) => reply.script.stop(*after, End::Cut(*how)),
+            Then::EndAfter(after) => reply.script.stop(*after, End::Clean),
+            Then::ErrorAfter(after, denial) => {
+                if let (Some(said), Some(dialect)) = (&reply.said, dialect) {
+                    reply.script.stop(*after, End::Clean);
+                    reply.script.pieces.push_back(said.error_event(dialect, denial));
+                }
+            }
+            Then::Split(size) => reply.script.split(*size),
+            Then::Header(name, value) => reply.headers.push((name.clone(), value.clone())),
+            _ => {}
+        }
+    }
+    if let Some(charge) = reply.charge.as_mut().filter(|charge| charge.streamed) {
+        charge.planned = reply.script.pieces.iter().map(|piece| piece.tokens).sum();
+    }
+}
+
+/// Puts the head together and writes down what it says.
+fn respond(shared: &Shared, reply: Reply, method: &Method, ticket: &mut Ticket) -> Response<Script> {
+    let Reply { status, headers, mut script, charge, .. } = reply;
+    if *method == Method::HEAD {
+        script.pieces.clear();
+        script.end = End::Clean;
+    }
+    let mut response = Response::new(script);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (more, now) = shared.with(|state, now| (state.headers.clone(), now));
+    let own = [
+        (DATE.as_str(), http_date(now)),
+        ("server", "cloudflare".to_owned()),
+        ("cf-ray", format!("{:016x}-SIM", ticket.number)),
+        ("set-cookie", format!("__cf_bm={:x}; path=/; HttpOnly; Secure", ticket.number)),
+        ("access-control-allow-origin", "*".to_owned()),
+    ];
+    let to = response.headers_mut();
+    for (name, value) in own {
+        append(to, name, &value);
+    }
+    for (name, value) in headers.iter().chain(&more) {
+        append(to, name, value);
+    }
+    let generation = to.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    shared.records.change(ticket.number, |attempt| {
+        attempt.status = Some(status);
+        attempt.answered = Some(Instant::now());
+        attempt.generation = generation;
+    });
+    if let Some(charge) = charge {
+        ticket.charge(charge);
+    }
+    response
+}
+
+/// Adds a header; one that can't be sent is a mistake of the scenario and stays away.
+fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        headers.append(name, value);
+    }
+}
+
+fn http_date(now: Time) -> String {
+    jiff::Timestamp::from_millisecond(now.0)
+        .map(|at| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+        .unwrap_or_default()
+}
+
+/// The error for what stands nowhere else.
+pub(super) fn not_found() -> Denial {
+    errors::Denial::new(404, "Not Found")
+}
