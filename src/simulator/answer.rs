@@ -17,7 +17,7 @@ use super::Shared;
 use super::asked::{Asked, Dialect};
 use super::body::{Charge, ScriptBody, Ticket};
 use super::dialect::Said;
-use super::errors::{self, Denial};
+use super::errors::Denial;
 use super::fault::{Canned, Then};
 use super::record::{Attempt, credential};
 use super::route;
@@ -68,8 +68,12 @@ pub(super) async fn serve(
     let mut bytes = Bytes::new();
     if then.is_empty() {
         match receive(&shared, number, body).await {
-            Ok(whole) => bytes = whole,
-            Err(denial) => then = vec![Then::Deny(denial)],
+            Some(Ok(whole)) => bytes = whole,
+            Some(Err(denial)) => then = vec![Then::Deny(denial)],
+            None => {
+                ticket.leave();
+                return pending().await;
+            }
         }
         if then.is_empty() {
             then = strike(&shared, number, false);
@@ -132,15 +136,14 @@ fn strike(shared: &Shared, number: usize, before_body: bool) -> Vec<Then> {
     shared.with(|state, _| state.faults.strike(&attempt, before_body))
 }
 
-/// Receives the body and writes down, as it comes, how much of it has arrived.
-async fn receive(shared: &Shared, number: usize, mut body: Incoming) -> Result<Bytes, Denial> {
+/// Receives the body and writes down, as it comes, how much of it has arrived; nothing when it breaks off.
+async fn receive(shared: &Shared, number: usize, mut body: Incoming) -> Option<Result<Bytes, Denial>> {
     let keep = shared.with(|state, _| state.keep_body);
     let mut whole = BytesMut::new();
     let mut fits = true;
     let mut digest = Sha256::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Denial::new(400, "Invalid request parameters"))?;
-        let data = match frame.into_data() {
+        let data = match frame.ok()?.into_data() {
             Ok(data) => data,
             Err(other) => {
                 let trailers = other.into_trailers().ok();
@@ -164,7 +167,7 @@ async fn receive(shared: &Shared, number: usize, mut body: Incoming) -> Result<B
         attempt.model = asked.model;
         attempt.stream = asked.stream;
     });
-    if fits { Ok(whole) } else { Err(Denial::new(413, "Request payload too large")) }
+    Some(if fits { Ok(whole) } else { Err(Denial::new(413, "Request payload too large")) })
 }
 
 /// Does what comes before any answer: delays, silence, the bare connection.
@@ -273,9 +276,4 @@ fn http_date(now: Time) -> String {
     jiff::Timestamp::from_millisecond(now.0)
         .map(|at| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
         .unwrap_or_default()
-}
-
-/// The error for what stands nowhere else.
-pub(super) fn not_found() -> Denial {
-    errors::Denial::new(404, "Not Found")
 }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::Shared;
-use super::fault::Step;
+use super::fault::{Close, Step};
 use super::record::Outcome;
 use super::script::{End, Script};
 use super::wire::Wire;
@@ -45,6 +45,12 @@ impl Ticket {
     /// Charges the generation when this attempt is over.
     pub(super) fn charge(&mut self, charge: Charge) {
         self.generation = Some(charge);
+    }
+
+    /// The other side broke off: there is nobody to answer, and the connection ends.
+    pub(super) fn leave(&mut self) {
+        self.finish(Outcome::CallerLeft);
+        self.wire.end_now(vec![Step::Close(Close::Fin)]);
     }
 
     fn sent(&mut self, bytes: usize, tokens: u64) {

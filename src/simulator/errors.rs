@@ -118,6 +118,18 @@ pub fn no_credentials() -> Denial {
     Denial::new(401, "No auth credentials found")
 }
 
+/// 404: no such path.
+#[must_use]
+pub fn not_found() -> Denial {
+    Denial::new(404, "Not Found")
+}
+
+/// 404: no such generation, or another account's.
+#[must_use]
+pub fn no_such_resource() -> Denial {
+    Denial::new(404, "Resource not found")
+}
+
 /// 400: no such model.
 #[must_use]
 pub fn unknown_model(model: &str) -> Denial {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 
-use super::answer::{Reply, not_found};
+use super::answer::Reply;
 use super::asked::{Asked, Dialect};
 use super::body::Charge;
 use super::books::{Generation, KeyId};
@@ -95,11 +95,11 @@ fn other(
         return Err(errors::management_only());
     }
     if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Err(not_found());
+        return Err(errors::not_found());
     }
     if let Some(id) = endpoints_of(path) {
         let model = state.models.iter().find(|model| model.id == id);
-        return model.map(catalogue::endpoints).ok_or_else(not_found);
+        return model.map(catalogue::endpoints).ok_or_else(errors::not_found);
     }
     match (path, key) {
         ("/models" | "/models/user", _) => Ok(catalogue::models(&state.models)),
@@ -113,7 +113,7 @@ fn other(
         ("/credits", Some(key)) => Ok(catalogue::credits(&state.books, key)),
         ("/generation", Some(key)) => generation(state, head, key, now),
         _ if managed => Ok(r#"{"data":[]}"#.to_owned()),
-        _ => Err(not_found()),
+        _ => Err(errors::not_found()),
     }
 }
 
@@ -122,7 +122,7 @@ fn generation(state: &State, head: &Parts, key: KeyId, now: Time) -> Result<Stri
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
     let delay = i64::try_from(state.generation_delay.as_millis()).unwrap_or(i64::MAX);
     let found = state.books.generation(id, key, Time(now.0.saturating_sub(delay)));
-    found.map(catalogue::generation).ok_or_else(|| Denial::new(404, "Resource not found"))
+    found.map(catalogue::generation).ok_or_else(|| errors::no_such_resource())
 }
 
 fn inference(
