@@ -122,7 +122,7 @@ fn generation(state: &State, head: &Parts, key: KeyId, now: Time) -> Result<Stri
     let id = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
     let delay = i64::try_from(state.generation_delay.as_millis()).unwrap_or(i64::MAX);
     let found = state.books.generation(id, key, Time(now.0.saturating_sub(delay)));
-    found.map(catalogue::generation).ok_or_else(|| errors::no_such_resource())
+    found.map(catalogue::generation).ok_or_else(errors::no_such_resource)
 }
 
 fn inference(
