@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! `hermux demo`: the proxy before a look-alike of `OpenRouter`.
 
 use std::process::ExitCode;
@@ -10,4 +11,199 @@ pub(super) fn run(args: &DemoArgs, config: Config) -> anyhow::Result<ExitCode> {
     let _ = args;
     drop(config);
     anyhow::bail!("not built yet: demo")
+=======
+//! `hermux demo`: the proxy in front of a look-alike of `OpenRouter`, with sample keys, in a temporary directory.
+
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tracing::level_filters::LevelFilter;
+
+use super::serve;
+use crate::access;
+use crate::cli::DemoArgs;
+use crate::clock::Clock;
+use crate::config::{Config, UpstreamUrl};
+use crate::keys;
+use crate::keys::KeyName;
+use crate::secret::Secret;
+use crate::simulator::{Model, Pace, Scenario, Simulator};
+
+const KEYS: [&str; 3] = ["ann", "ben", "cay"];
+/// Where the proxy listens when nobody says otherwise.
+const PORT: u16 = 3333;
+/// Long enough to see that an answer is a stream.
+const ANSWER_TOKENS: usize = 40;
+const TOKENS_PER_SECOND: u32 = 20;
+/// Nobody waits long for the end of a demo.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Lets the log show a line for each request, whatever else it shows.
+pub(super) fn show_requests(config: &mut Config) {
+    config.log = std::mem::take(&mut config.log).with_target("hermux::request", LevelFilter::DEBUG);
+}
+
+/// Runs until Ctrl-C.
+pub(super) fn run(args: &DemoArgs, config: Config, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let stop = Stop::install()?;
+    let home = tempfile::Builder::new()
+        .prefix("hermux-demo-")
+        .tempdir()
+        .context("could not make a temporary directory")?;
+    let scenario = scenario();
+    let access_token = access::file::generate();
+    let config = Config { port: port(args, out)?, ..prepare(config, home.path(), &scenario, &access_token)? };
+    let simulator = Simulator::start(scenario).context("could not start the look-alike")?;
+    let upstream = UpstreamUrl { port: simulator.address().port(), ..config.upstream.clone() };
+    let running = serve::start(&Config { upstream, ..config }, Clock::system())?;
+
+    let url = format!("http://{}/api/v1", running.address());
+    let told = explain(out, &url, &access_token, home.path());
+    // Whoever closed the pipe does not want to see it, but everything is to be cleaned up all the same.
+    let told = told.map(|()| stop.wait());
+
+    running.stop()?;
+    drop(simulator);
+    let path = home.path().display().to_string();
+    home.close().with_context(|| format!("could not remove the temporary directory: {path}"))?;
+    told.context("could not show how to use the demo")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sample keys, and models that take their time.
+fn scenario() -> Scenario {
+    let slow = |model| Model { answer_tokens: Some(ANSWER_TOKENS), ..model };
+    Scenario {
+        models: Model::samples().into_iter().map(slow).collect(),
+        pace: Pace {
+            first_token: Duration::from_millis(300),
+            ..Pace::tokens_per_second(TOKENS_PER_SECOND)
+        },
+        // Nobody looks at them.
+        keep_attempts: 1,
+        keep_body: 0,
+        ..Scenario::with_keys(&KEYS)
+    }
+}
+
+/// Writes the files a proxy needs into `home`, and turns `config` towards them.
+fn prepare(config: Config, home: &Path, scenario: &Scenario, access_token: &Secret) -> anyhow::Result<Config> {
+    let config = Config {
+        tokens: home.join("tokens.csv"),
+        allow: home.join("allow.txt"),
+        data_dir: home.join("data"),
+        address: Ipv4Addr::LOCALHOST.into(),
+        upstream: UpstreamUrl {
+            tls: false,
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port: 0,
+            base: "/api".to_owned(),
+        },
+        upstream_proxy: None,
+        ca_file: None,
+        no_auth: false,
+        grace: GRACE,
+        ..config
+    };
+    for key in scenario.keys() {
+        keys::file::add(&config.tokens, &KeyName::parse(&key.name)?, &Secret::new(key.secret.clone()))?;
+    }
+    access::file::append(&config.allow, Some("demo"), access_token)?;
+    Ok(config)
+}
+
+/// The port that was asked for, else the usual one, else any.
+fn port(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<u16> {
+    if let Some(port) = args.port {
+        return Ok(port);
+    }
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            writeln!(out, "port {PORT} is taken, so the demo picked a free one")?;
+            Ok(0)
+        }
+        // Any other trouble is told by the proxy, with its cure.
+        _ => Ok(PORT),
+    }
+}
+
+fn explain(out: &mut dyn Write, url: &str, access_token: &Secret, home: &Path) -> std::io::Result<()> {
+    let (token, keys) = (access_token.expose(), KEYS.join(", "));
+    let body = r#"{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+    writeln!(
+        out,
+        "\
+hermux in front of a look-alike of OpenRouter, with the sample keys {keys}
+
+  URL           {url}
+  access token  {token}
+  data          {} (removed at the end)
+
+Paste this into another terminal, more than once:
+
+curl -N {url}/chat/completions \\
+  -H 'Authorization: Bearer {token}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{body}'
+
+Each request shows a line here. Ctrl-C ends the demo.
+",
+        home.display()
+    )?;
+    out.flush()
+}
+
+/// The signals that end a demo; caught from the start, so that none leaves the temporary directory behind.
+struct Stop {
+    runtime: tokio::runtime::Runtime,
+    #[cfg(unix)]
+    signals: [tokio::signal::unix::Signal; 3],
+}
+
+impl Stop {
+    fn install() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("could not start the signal loop")?;
+        #[cfg(unix)]
+        let signals = {
+            use tokio::signal::unix::{SignalKind, signal};
+            let _inside = runtime.enter();
+            let install = |kind| signal(kind).context("could not install signal handlers");
+            [
+                install(SignalKind::interrupt())?,
+                install(SignalKind::terminate())?,
+                install(SignalKind::hangup())?,
+            ]
+        };
+        Ok(Self {
+            runtime,
+            #[cfg(unix)]
+            signals,
+        })
+    }
+
+    #[cfg(unix)]
+    fn wait(self) {
+        let [mut interrupt, mut terminate, mut hangup] = self.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+    }
+
+    #[cfg(not(unix))]
+    fn wait(self) {
+        // Without a handler there is nothing to wait for, and the demo ends.
+        let _ = self.runtime.block_on(tokio::signal::ctrl_c());
+    }
+>>>>>>> f14b8f8 (Show the proxy in front of the look-alike: hermux demo, not wired yet)
 }
