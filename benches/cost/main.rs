@@ -71,9 +71,9 @@ struct Options {
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Set once the process runs on its core with enough files.
+    /// Whether the process runs on its core; not set before that was tried.
     #[arg(long, hide = true)]
-    pinned: bool,
+    pinned: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,21 +123,22 @@ fn options() -> Options {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let cores = std::thread::available_parallelism()?.get();
     let [proxy_core, load_core] = &options.cores[..] else {
         return Err(io::Error::other("--cores takes two numbers"));
     };
-    if !options.pinned {
+    let Some(pinned) = options.pinned else {
+        let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_ok();
+        let pinned = taskset && std::thread::available_parallelism()?.get() > 1;
         // A shell raises the limit of open files, which takes a system call that has no safe form here.
-        let pin = if taskset && cores > 1 { format!("taskset -c {load_core} ") } else { String::new() };
-        let script = format!("ulimit -n $(ulimit -Hn) 2>/dev/null; exec {pin}\"$0\" \"$@\" --pinned");
+        let pin = if pinned { format!("taskset -c {load_core} ") } else { String::new() };
+        let script =
+            format!("ulimit -n $(ulimit -Hn) 2>/dev/null; exec {pin}\"$0\" \"$@\" --pinned {pinned}");
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).args(std::env::args_os());
         return Err(command.exec());
-    }
+    };
     let mut out = io::stdout();
-    let core = (taskset && cores > 1).then_some(proxy_core.as_str());
+    let core = pinned.then_some(proxy_core.as_str());
     if core.is_none() {
         writeln!(
             io::stderr(),
