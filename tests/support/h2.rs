@@ -39,6 +39,24 @@ impl H2 {
 
     /// Sends a request with the access token.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: Option<&str>) -> H2Exchange {
+        let mut exchange = self.begin(method, path, body.is_none());
+        if let Some(body) = body {
+            exchange
+                .upload
+                .send_data(Bytes::copy_from_slice(body.as_bytes()), true)
+                .expect("the stream takes it");
+        }
+        exchange
+    }
+
+    /// Sends the beginning of an upload that does not end.
+    pub(crate) fn begin_upload(&mut self, path: &str, begun: &[u8]) -> H2Exchange {
+        let mut exchange = self.begin("POST", path, false);
+        exchange.upload.send_data(Bytes::copy_from_slice(begun), false).expect("the stream takes it");
+        exchange
+    }
+
+    fn begin(&mut self, method: &str, path: &str, end: bool) -> H2Exchange {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://localhost{path}"))
@@ -47,15 +65,12 @@ impl H2 {
             .body(())
             .expect("a valid request");
         let mut ready = self.send.clone();
-        let (answer, mut upload) = wait(&self.handle, async move {
+        let (answer, upload) = wait(&self.handle, async move {
             std::future::poll_fn(|context| ready.poll_ready(context))
                 .await
                 .expect("the connection takes requests");
-            ready.send_request(request, body.is_none()).expect("the connection takes requests")
+            ready.send_request(request, end).expect("the connection takes requests")
         });
-        if let Some(body) = body {
-            upload.send_data(Bytes::copy_from_slice(body.as_bytes()), true).expect("the stream takes a body");
-        }
         H2Exchange { handle: self.handle.clone(), upload, state: State::Waiting(answer) }
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) use hermux::{Hermux, Setup, TOKEN};
 pub(crate) use request::Request;
 pub(crate) use upstream::{Exchange, Upstream};
-pub(crate) use wire::{Connection, End, Head};
+pub(crate) use wire::{Connection, End, Head, find};
 
 /// How long a test waits for something that has to come. It is reached only when the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

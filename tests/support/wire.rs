@@ -284,14 +284,19 @@ impl Connection {
 
     /// The next `count` bytes of the body.
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let bytes = self.bytes_at_least(count);
+        assert_eq!(bytes.len(), count, "more came than was sent: {}", show(&bytes));
+        bytes
+    }
+
+    /// At least the next `count` bytes of the body.
+    pub(crate) fn bytes_at_least(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < count {
-            match self.piece() {
-                Ok(piece) => bytes.extend(piece),
-                Err(end) => panic!("the body ended ({end:?}) after: {}", show(&bytes)),
-            }
+            bytes.extend(
+                self.piece().unwrap_or_else(|end| panic!("the body ended ({end:?}) after: {}", show(&bytes))),
+            );
         }
-        assert_eq!(bytes.len(), count, "more came than was sent: {}", show(&bytes));
         bytes
     }
 
