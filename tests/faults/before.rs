@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::support::hermux::{Answer, answer, secret};
 use crate::support::{Connection, Exchange, Hermux, Request, Setup, TOKEN, Upstream, show};
 
-/// Checks an answer that hermux made itself for an OpenAI route.
+/// Checks an answer that hermux made itself for a route of the chat dialect.
 fn assert_refusal(answer: &Answer, statuses: &[u16], what: &str) {
     assert!(statuses.contains(&answer.status()), "{what}: {} {}", answer.status(), show(&answer.body));
     assert_eq!(answer.head.header("content-type"), Some("application/json"), "{what}");
@@ -15,7 +15,7 @@ fn assert_refusal(answer: &Answer, statuses: &[u16], what: &str) {
     assert_no_secrets(answer, what);
 }
 
-/// The same for an Anthropic route.
+/// The same for one of the messages dialect.
 fn assert_message_refusal(answer: &Answer, statuses: &[u16], what: &str) {
     assert!(statuses.contains(&answer.status()), "{what}: {} {}", answer.status(), show(&answer.body));
     let json = answer.json();
