@@ -47,6 +47,16 @@ pub(crate) const MESSAGE: &str = concat!(
     r#""usage":{"input_tokens":9,"output_tokens":4,"cost":0.000021}}"#,
 );
 
+/// An answer of the Responses API that is not streamed.
+pub(crate) const RESPONSE: &str = concat!(
+    r#"{"id":"gen-1700000000-r","object":"response","created_at":1700000000,"status":"completed","model":"acme/small","#,
+    r#""output":[{"type":"message","id":"msg_1","role":"assistant","status":"completed","#,
+    r#""content":[{"type":"output_text","text":"Hello there.","annotations":[]}]}],"#,
+    r#""parallel_tool_calls":true,"tool_choice":"auto","tools":[],"usage":{"input_tokens":9,"output_tokens":4,"#,
+    r#""total_tokens":13,"input_tokens_details":{"cached_tokens":0},"output_tokens_details":{"reasoning_tokens":0},"#,
+    r#""cost":0.000021}}"#,
+);
+
 /// A streamed answer of the Responses API.
 pub(crate) const RESPONSES_STREAM: &str = concat!(
     "event: response.created\n",
