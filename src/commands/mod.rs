@@ -23,7 +23,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (mut out, mut told) = (io::stdout().lock(), io::stderr());
+    let (mut out, mut told) = (io::stdout(), io::stderr());
     let done = match cli.command {
         Command::Serve(_) => serve::run(config),
         Command::Demo(args) => demo::run(&args, config),

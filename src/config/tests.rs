@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::Level;
+
 use super::{Config, Errors, LogFormat, SETTINGS, Surroundings, UpstreamUrl, value};
 
 fn around(variables: &[(&str, &str)]) -> Surroundings {
@@ -308,6 +310,7 @@ fn a_password_or_key_in_a_bad_value_is_not_repeated() {
         ("upstream", "ann:secret@openrouter.ai"),
         ("upstream_proxy", "http://ann:secret@127.0.0.1:8080"),
         ("tokens", "sk-or-v1-secret"),
+        ("allow", "hmx_secretsecretsecretsecretsecretsecretsecret"),
         ("port", "sk-or-v1-secret"),
         ("address", "hmx_secret"),
     ] {
@@ -383,7 +386,6 @@ fn a_variable_that_is_not_text_names_itself() {
 #[test]
 fn the_log_level_is_that_of_hermux_log_else_rust_log_else_the_flags() {
     let shows = |config: &Config, level| config.log.would_enable("hermux::proxy", &level);
-    use tracing::Level;
     let both = around(&[("HERMUX_LOG", "warn"), ("RUST_LOG", "trace")]);
     let config = resolve(&[("verbosity", "2")], &both).unwrap();
     assert!(shows(&config, Level::WARN) && !shows(&config, Level::INFO));

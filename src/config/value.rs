@@ -22,6 +22,9 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     match text {
         "" => Err("an empty path".into()),
         text if text.contains("sk-or-") => Err("a key, where the path of a file belongs".into()),
+        text if text.starts_with("hmx_") && text.len() > 40 => {
+            Err("an access token, where the path of a file belongs".into())
+        }
         text => Ok(text.into()),
     }
 }

@@ -78,6 +78,9 @@ pub enum Problem {
     /// No usable name.
     #[error("{0}")]
     Name(NameError),
+    /// A key in the place of its name, which is told to callers.
+    #[error("the name looks like a key")]
+    NameIsKey,
     /// Two rows with one name.
     #[error("the name stands on line {first} already: {name}")]
     NameTwice {
@@ -113,6 +116,7 @@ impl Problem {
             Self::OpenQuote => "close the quote, or write it twice where it belongs to the text",
             Self::AfterQuote => "end the field behind its closing quote; a quote inside one is written twice",
             Self::Name(_) => "give each key a name of 1 to 128 printable ASCII characters",
+            Self::NameIsKey => "a name is public: give the key one of its own, and keep the key out of it",
             Self::NameTwice { .. } => "give each key a name of its own",
             Self::NoKey(_) => "put the key into the column `token`, or remove the row",
             Self::BadKey(_) => "copy the key once more from openrouter.ai",
@@ -160,7 +164,7 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
 pub fn add(path: &Path, name: &KeyName, secret: &Secret) -> Result<(), FileError> {
     let key = Secret::new(secret.expose().trim().to_owned());
     let unfit = |problem| FileError::Unfit { path: path.to_owned(), problem };
-    check_key(name, key.expose()).map_err(unfit)?;
+    check_pair(name, key.expose()).map_err(unfit)?;
 
     textfile::edit(path, |old| {
         let Some(old) = old.filter(|old| !old.as_str().trim().is_empty()) else {
@@ -251,7 +255,7 @@ impl Table {
             }
             let name = KeyName::parse(&fields[name_at]).map_err(|why| wrong(Problem::Name(why)))?;
             let key = Secret::new(fields[key_at].to_owned());
-            check_key(&name, key.expose()).map_err(wrong)?;
+            check_pair(&name, key.expose()).map_err(wrong)?;
             rows.push(Row { line, name, key });
         }
         check_repeats(&rows)?;
@@ -259,8 +263,9 @@ impl Table {
     }
 }
 
-fn check_key(name: &KeyName, key: &str) -> Result<(), Problem> {
+fn check_pair(name: &KeyName, key: &str) -> Result<(), Problem> {
     match key {
+        _ if name.as_str().contains("sk-or-") => Err(Problem::NameIsKey),
         "" => Err(Problem::NoKey(name.clone())),
         key if key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => Ok(()),
         _ => Err(Problem::BadKey(name.clone())),
@@ -444,6 +449,7 @@ mod tests {
             ("name,token\nann,k1\nbob\n", 3, Problem::FieldCount { found: 1, wanted: 2 }),
             ("name,token\nann,k1,\n", 2, Problem::FieldCount { found: 3, wanted: 2 }),
             ("name,token\nann,\n", 2, Problem::NoKey(name("ann"))),
+            ("name,token\nsk-or-v1-12,ann\n", 2, Problem::NameIsKey),
             ("name,token\nann,ключ\n", 2, Problem::BadKey(name("ann"))),
             ("name,token\nann,\"k\n1\"\n", 2, Problem::BadKey(name("ann"))),
             ("name,token\nann,k1\n\nann,k2\n", 4, Problem::NameTwice { name: name("ann"), first: 2 }),
