@@ -1,6 +1,10 @@
 //! Every flag and subcommand; no logic. Values are taken as raw text: the configuration reads them.
 
-#![allow(clippy::doc_markdown, reason = "these comments are the help texts, and a terminal shows backticks")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "these comments are the help texts, and a terminal shows backticks"
+)]
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 

@@ -164,7 +164,7 @@ fn file(path: &Path, text: &str, entries: &mut Vec<Entry>, wrong: &mut Vec<Strin
             other => {
                 let kind = other.type_str();
                 wrong.push(format!(
-                    "{shown}:{line}: {key}: text, a number, true or false belong here: {kind}"
+                    "{shown}:{line}: {key}: text, a whole number, true or false belong here: {kind}"
                 ));
                 continue;
             }
