@@ -209,9 +209,9 @@ pub struct ServeArgs {
 /// `hermux demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// The port of the proxy; 0 picks one
-    #[arg(short, long, value_name = "PORT", default_value_t = 0)]
-    pub port: u16,
+    /// The port of the proxy; 0 picks one [default: 3333, another one where that is taken]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<u16>,
 }
 
 /// `hermux keys …`.

@@ -27,11 +27,11 @@ pub struct Access {
 
 /// A request that was let in: who it is from, and the credential it presented.
 #[derive(Debug)]
-pub struct Admitted<'a> {
+pub struct Admitted<'a, 'h> {
     /// The holder of the token.
     pub caller: &'a Arc<Caller>,
     /// The access token as it stood in the header, so that it can be kept from going upstream.
-    pub token: &'a [u8],
+    pub token: &'h [u8],
 }
 
 /// Why a request was not let in.
@@ -48,7 +48,7 @@ pub enum Denied {
 impl Access {
     /// Checks the credential of a request: `Authorization: Bearer T` (any case of the scheme),
     /// `Authorization: T`, or `x-api-key: T` where there is no Authorization.
-    pub fn check<'a>(&'a self, headers: &'a HeaderMap) -> Result<Admitted<'a>, Denied> {
+    pub fn check<'a, 'h>(&'a self, headers: &'h HeaderMap) -> Result<Admitted<'a, 'h>, Denied> {
         let token = match only(headers, AUTHORIZATION.as_str())? {
             Some(value) => without_scheme(value),
             None => only(headers, "x-api-key")?.ok_or(Denied::Missing)?,

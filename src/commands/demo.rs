@@ -1,17 +1,3 @@
-<<<<<<< HEAD
-//! `hermux demo`: the proxy before a look-alike of `OpenRouter`.
-
-use std::process::ExitCode;
-
-use crate::cli::DemoArgs;
-use crate::config::Config;
-
-/// Runs until Ctrl-C.
-pub(super) fn run(args: &DemoArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let _ = args;
-    drop(config);
-    anyhow::bail!("not built yet: demo")
-=======
 //! `hermux demo`: the proxy in front of a look-alike of `OpenRouter`, with sample keys, in a temporary directory.
 
 use std::io::{ErrorKind, Write};
@@ -79,10 +65,7 @@ fn scenario() -> Scenario {
     let slow = |model| Model { answer_tokens: Some(ANSWER_TOKENS), ..model };
     Scenario {
         models: Model::samples().into_iter().map(slow).collect(),
-        pace: Pace {
-            first_token: Duration::from_millis(300),
-            ..Pace::tokens_per_second(TOKENS_PER_SECOND)
-        },
+        pace: Pace { first_token: Duration::from_millis(300), ..Pace::tokens_per_second(TOKENS_PER_SECOND) },
         // Nobody looks at them.
         keep_attempts: 1,
         keep_body: 0,
@@ -91,7 +74,12 @@ fn scenario() -> Scenario {
 }
 
 /// Writes the files a proxy needs into `home`, and turns `config` towards them.
-fn prepare(config: Config, home: &Path, scenario: &Scenario, access_token: &Secret) -> anyhow::Result<Config> {
+fn prepare(
+    config: Config,
+    home: &Path,
+    scenario: &Scenario,
+    access_token: &Secret,
+) -> anyhow::Result<Config> {
     let config = Config {
         tokens: home.join("tokens.csv"),
         allow: home.join("allow.txt"),
@@ -133,7 +121,8 @@ fn port(args: &DemoArgs, out: &mut dyn Write) -> anyhow::Result<u16> {
 
 fn explain(out: &mut dyn Write, url: &str, access_token: &Secret, home: &Path) -> std::io::Result<()> {
     let (token, keys) = (access_token.expose(), KEYS.join(", "));
-    let body = r#"{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+    let body =
+        r#"{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
     writeln!(
         out,
         "\
@@ -205,5 +194,4 @@ impl Stop {
         // Without a handler there is nothing to wait for, and the demo ends.
         let _ = self.runtime.block_on(tokio::signal::ctrl_c());
     }
->>>>>>> f14b8f8 (Show the proxy in front of the look-alike: hermux demo, not wired yet)
 }

@@ -18,15 +18,18 @@ use crate::logging;
 
 /// Does what was typed.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&cli.settings())?;
+    let mut config = Config::load(&cli.settings())?;
+    if matches!(cli.command, Command::Demo(_)) {
+        demo::show_requests(&mut config);
+    }
     logging::start(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let (mut out, mut told) = (io::stdout(), io::stderr());
     let done = match cli.command {
-        Command::Serve(_) => serve::run(config),
-        Command::Demo(args) => demo::run(&args, config),
+        Command::Serve(_) => serve::run(&config),
+        Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(KeysCommand::Add(args)) => keys::add(&args, &config.tokens, &mut told),
         Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),

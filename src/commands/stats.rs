@@ -9,15 +9,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::cli::StatsArgs;
 use crate::clock::{Clock, Day};
 use crate::ledger::query::{self, KeyUse};
-
-/// What `hermux stats` can be asked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StatsArgs {
-    /// One JSON object instead of a table.
-    pub json: bool,
-}
 
 /// Writes today's use (UTC) of each key in the ledger of `data_dir` to `out`, also while a server writes there. A reader
 /// that went away is no error.
@@ -134,6 +128,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{StatsArgs, dollars, run};
+    use crate::cli::StatsArgs;
     use crate::clock::{Clock, Day};
     use crate::ledger::{Ledger, Opening, Outcome};
 

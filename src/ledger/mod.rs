@@ -70,6 +70,18 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// The word for it in logs and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What an answer says was used; nothing where it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

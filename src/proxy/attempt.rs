@@ -9,7 +9,7 @@ use super::headers::for_upstream;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::keys::pool::{KeyPool, Lease};
-use crate::ledger::{Ledger, OpenEntry, Opening, Outcome};
+use crate::ledger::{Ledger, OpenEntry, Opening, Outcome, Previous};
 use crate::upstream::{Answer, Connection, Head, SendError, Upstream};
 
 /// A request as it is to be sent, whichever key serves it.
@@ -56,12 +56,15 @@ pub(super) async fn run(
     // What can be sent only once must not meet a connection that may be dead.
     let mut connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };
     let mut number = 1;
+    let mut previous = None;
     loop {
         let outgoing = body.outgoing().ok_or(Refusal::BodyBroken)?;
+        let at = tools.clock.now();
         let mut entry = tools.ledger.entry(Opening {
             request,
             number,
-            at: tools.clock.now(),
+            at,
+            previous: previous.take(),
             caller: Arc::clone(&demand.caller),
             key: lease.key().name().shared(),
             model: Arc::clone(&demand.model),
@@ -77,6 +80,7 @@ pub(super) async fn run(
                 lease.count_again(tools.clock.now());
                 connection = Connection::Fresh;
                 number += 1;
+                previous = Some(Previous { key: lease.key().name().shared(), at });
             }
             // The caller broke its own upload off.
             Err(SendError::RequestBody) => {

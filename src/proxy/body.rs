@@ -99,7 +99,9 @@ fn join(mut pieces: VecDeque<Bytes>, length: usize) -> Bytes {
         1 => pieces.pop_front().unwrap_or_default(),
         _ => {
             let mut whole = BytesMut::with_capacity(length);
-            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            for piece in pieces {
+                whole.extend_from_slice(&piece);
+            }
             whole.freeze()
         }
     }
