@@ -48,7 +48,7 @@ fn one(ledger: &Ledger, key: &str) {
 }
 
 fn used(directory: &Path, key: &str) -> KeyUse {
-    let keys = keys_on(directory, TODAY).unwrap();
+    let keys = keys_on(directory, TODAY).expect("the ledger can be read");
     keys.into_iter().find(|row| row.name == key).unwrap_or_default()
 }
 
@@ -62,7 +62,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// The command that runs the test `name` of this binary in a process of its own, with its output passed through.
 fn child(name: &str, directory: &Path) -> Vec<String> {
-    let binary = env::current_exe().unwrap().display().to_string();
+    let binary = env::current_exe().expect("this binary is somewhere").display().to_string();
     let directory = format!("HERMUX_TEST_DIRECTORY={}", directory.display());
     ["env", &directory, &binary, "--exact", name, "--nocapture"].map(str::to_owned).to_vec()
 }
@@ -70,7 +70,7 @@ fn child(name: &str, directory: &Path) -> Vec<String> {
 fn start(command: &[String]) -> Reaped {
     let mut process = Command::new(&command[0]);
     process.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null());
-    Reaped(process.spawn().unwrap())
+    Reaped(process.spawn().expect("a process starts"))
 }
 
 /// A process that is gone when the test is.

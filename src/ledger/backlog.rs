@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::sums::{Days, Sum, SumKey, Sums};
+use super::sums::{Sum, SumKey, Sums, Totals};
 use super::{Opening, Outcome, Report};
 use crate::clock::Clock;
 
@@ -79,7 +79,7 @@ pub(super) struct Shared {
     #[cfg(test)]
     pub max_pages: std::sync::atomic::AtomicU32,
     /// What the writer has taken so far. Locked before the backlog where both are needed.
-    days: Mutex<Days>,
+    totals: Mutex<Totals>,
     backlog: Mutex<Backlog>,
     /// Wakes the writer.
     wake: Condvar,
@@ -108,12 +108,20 @@ struct Backlog {
     urgent: bool,
     /// The ledger closes; until then the writer may go on trying.
     closing: Option<Instant>,
-    /// The writer takes nothing any more.
-    stopped: bool,
+    stage: Stage,
     /// The writer left nothing behind when it stopped.
     clean: bool,
-    /// The writer has let go of the database and of the lock.
-    ended: bool,
+}
+
+/// How far the writer has come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Running,
+    /// It takes nothing any more.
+    Stopped,
+    /// It has let go of the database and of the lock.
+    Ended,
 }
 
 impl Backlog {
@@ -151,7 +159,7 @@ impl Shared {
             writable: AtomicBool::new(false),
             #[cfg(test)]
             max_pages: std::sync::atomic::AtomicU32::new(0),
-            days: Mutex::default(),
+            totals: Mutex::default(),
             backlog: Mutex::default(),
             wake: Condvar::new(),
             settled: Condvar::new(),
@@ -163,15 +171,15 @@ impl Shared {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn days(&self) -> MutexGuard<'_, Days> {
-        self.days.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in an attempt that leaves.
     pub(super) fn open(&self, opening: Opening, now: Instant) -> Place {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
-        let place = if backlog.opened.len() + backlog.held < LIMIT && !backlog.stopped {
+        let place = if backlog.opened.len() + backlog.held < LIMIT && backlog.stage == Stage::Running {
             let serial = backlog.first + backlog.opened.len() as u64;
             backlog.opened.push(opening);
             Place::Entry(serial)
@@ -180,9 +188,11 @@ impl Shared {
             if backlog.sums.0.len() >= SUMS_LIMIT && !backlog.sums.0.contains_key(&SumKey::of(&opening)) {
                 opening.model = Arc::from("(other)");
             }
-            backlog.sums.open(&opening);
+            let key = SumKey::of(&opening);
+            backlog.sums.add(key.clone(), Sum::opened(&opening));
+            backlog.sums.move_request(&opening);
             backlog.spilled += 1;
-            Place::Sum(Box::new(SumKey::of(&opening)))
+            Place::Sum(Box::new(key))
         };
         drop(backlog);
         if wake {
@@ -196,7 +206,7 @@ impl Shared {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
         match place {
-            Place::Entry(_) if backlog.stopped => {}
+            Place::Entry(_) if backlog.stage != Stage::Running => {}
             Place::Entry(serial) => {
                 closing.serial = *serial;
                 backlog.closed.push(closing);
@@ -218,14 +228,14 @@ impl Shared {
             None => drop(used.insert(key.into(), attempts)),
         };
         let positive = |attempts: i64| u64::try_from(attempts).unwrap_or(0);
-        let days = self.days();
+        let totals = self.totals();
         let backlog = self.backlog();
-        for ((day, key), sum) in &days.0 {
+        for ((day, key), sum) in &totals.days {
             if *day == today {
                 count(key, positive(sum.attempts));
             }
         }
-        for (key, sum) in &backlog.sums.0 {
+        for (key, sum) in totals.tail.0.iter().chain(&backlog.sums.0) {
             if key.day == today {
                 count(&key.key, positive(sum.attempts));
             }
@@ -246,7 +256,7 @@ impl Shared {
             let over = backlog.closing.is_some_and(|until| Instant::now() >= until);
             match backlog.since {
                 since if over || (since.is_none() && backlog.closing.is_some()) => {
-                    backlog.stopped = true;
+                    backlog.stage = Stage::Stopped;
                     backlog.clean = since.is_none();
                     return false;
                 }
@@ -306,7 +316,7 @@ impl Shared {
         loop {
             let pause = match backlog.closing {
                 Some(until) if Instant::now() >= until => {
-                    backlog.stopped = true;
+                    backlog.stage = Stage::Stopped;
                     return false;
                 }
                 Some(_) => pause.min(GATHER),
@@ -323,8 +333,7 @@ impl Shared {
     /// The writer has let go of everything.
     pub(super) fn ended(&self) {
         let mut backlog = self.backlog();
-        backlog.stopped = true;
-        backlog.ended = true;
+        backlog.stage = Stage::Ended;
         drop(backlog);
         self.settled.notify_all();
     }
@@ -337,7 +346,7 @@ impl Shared {
             backlog.urgent = true;
             self.wake.notify_one();
         }
-        let reached = |backlog: &mut Backlog| backlog.done < target && !backlog.ended;
+        let reached = |backlog: &mut Backlog| backlog.done < target && backlog.stage != Stage::Ended;
         let (backlog, _) = self
             .settled
             .wait_timeout_while(backlog, timeout, reached)
@@ -353,9 +362,9 @@ impl Shared {
         self.wake.notify_one();
         let (backlog, _) = self
             .settled
-            .wait_timeout_while(backlog, timeout, |backlog| !backlog.ended)
+            .wait_timeout_while(backlog, timeout, |backlog| backlog.stage != Stage::Ended)
             .unwrap_or_else(PoisonError::into_inner);
-        backlog.ended && backlog.clean
+        backlog.stage == Stage::Ended && backlog.clean
     }
 }
 

@@ -194,12 +194,14 @@ impl Ledger {
     }
 
     /// Waits until all that happened so far is written, at most `timeout`; tells whether it is.
+    #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
         self.0.0.flush(timeout)
     }
 
     /// Writes what is left, ends the writer and gives the lock back, in at most `timeout`; tells whether all was written.
     /// What happens afterwards is not written any more.
+    #[must_use]
     pub fn close(&self, timeout: Duration) -> bool {
         self.0.0.shut(timeout)
     }
@@ -208,7 +210,8 @@ impl Ledger {
 /// Cuts `name` to [`LONGEST_NAME`].
 fn shorten(name: &mut Arc<str>) {
     if name.len() > LONGEST_NAME {
-        *name = Arc::from(&name[..name.floor_char_boundary(LONGEST_NAME)]);
+        let end = (0..=LONGEST_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        *name = Arc::from(&name[..end]);
     }
 }
 

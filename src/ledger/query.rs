@@ -39,7 +39,7 @@ pub enum QueryError {
     Unreadable {
         /// The database.
         file: String,
-        /// What SQLite says.
+        /// What `SQLite` says.
         reason: rusqlite::Error,
     },
     /// The database was written by a newer hermux.
@@ -84,7 +84,7 @@ fn read(path: &Path, day: Day) -> Result<Result<Vec<KeyUse>, i64>, rusqlite::Err
     let mut statement = connection.prepare(
         "SELECT names.name, sum(requests), sum(attempts), sum(failed), sum(prompt_tokens), sum(completion_tokens),
                 sum(reasoning_tokens), sum(cached_tokens), sum(cost)
-         FROM sums JOIN names ON names.id = sums.key WHERE day = ?1 GROUP BY sums.key ORDER BY names.name",
+         FROM totals JOIN names ON names.id = totals.key WHERE day = ?1 GROUP BY totals.key ORDER BY names.name",
     )?;
     let rows = statement.query_map([day.0], |row| {
         let count = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));

@@ -33,8 +33,10 @@ CREATE TABLE entries (
 -- Finds what a process that died left open, without reading the whole table.
 CREATE INDEX entries_open ON entries (id) WHERE outcome IS NULL;
 
--- The same, added up, in the same transaction. The day is the one on which the attempt left, also for its tokens and its
--- cost; a request stands with the key of its last attempt.
+-- The same, added up, but for the newest entries: those beyond `state.summed`, which are added a few thousand at a time,
+-- since an update of many sums costs more than a row at the end of a table. `totals` has both and is what to read. The day
+-- is the one on which the attempt left, also for its tokens and its cost; a request stands with the key of its last attempt
+-- (the entry of a first attempt counts one; where a later one moved it, the difference stands here).
 CREATE TABLE sums (
     day               INTEGER NOT NULL,
     key               INTEGER NOT NULL,
@@ -51,13 +53,37 @@ CREATE TABLE sums (
     PRIMARY KEY (day, key, caller, model)
 ) STRICT, WITHOUT ROWID;
 
--- One row: the next number of a request, and the number of the last batch that was committed.
+-- One row: the next number of a request, the number of the last batch that was committed, and the last entry that is
+-- in the sums. Ids must not be given again: whoever deletes entries leaves the newest.
 CREATE TABLE state (
     id           INTEGER PRIMARY KEY CHECK (id = 1),
     next_request INTEGER NOT NULL,
-    batch        INTEGER NOT NULL
+    batch        INTEGER NOT NULL,
+    summed       INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO state (id, next_request, batch) VALUES (1, 1, 0);
+INSERT INTO state (id, next_request, batch, summed) VALUES (1, 1, 0, 0);
+
+CREATE VIEW tail AS
+SELECT
+    at_ms / 86400000                AS day,
+    key,
+    caller,
+    model,
+    number = 1                      AS requests,
+    1                               AS attempts,
+    ifnull(outcome = 1, 0)          AS failed,
+    ifnull(prompt_tokens, 0)        AS prompt_tokens,
+    ifnull(completion_tokens, 0)    AS completion_tokens,
+    ifnull(reasoning_tokens, 0)     AS reasoning_tokens,
+    ifnull(cached_tokens, 0)        AS cached_tokens,
+    ifnull(cost, 0)                 AS cost
+FROM entries
+WHERE id > (SELECT summed FROM state);
+
+CREATE VIEW totals AS
+SELECT * FROM sums
+UNION ALL
+SELECT * FROM tail;
 
 PRAGMA user_version = 1;

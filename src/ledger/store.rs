@@ -13,7 +13,7 @@ use rusqlite::{
 };
 
 use super::backlog::Closing;
-use super::sums::{Sum, SumKey};
+use super::sums::{Days, Sum, SumKey, Sums};
 use super::writer::Batch;
 use super::{Opening, Outcome};
 use crate::clock::{Day, Time};
@@ -44,6 +44,30 @@ impl StoreError {
         let Self::Database(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
+}
+
+/// Adds a row to the sum that is there.
+const ADD: &str = "ON CONFLICT DO UPDATE SET
+     requests = requests + excluded.requests,
+     attempts = attempts + excluded.attempts,
+     failed = failed + excluded.failed,
+     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+     completion_tokens = completion_tokens + excluded.completion_tokens,
+     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
+     cached_tokens = cached_tokens + excluded.cached_tokens,
+     cost = cost + excluded.cost";
+
+/// Says that every entry is in the sums.
+const SUMMED: &str = "summed = max(summed, (SELECT ifnull(max(id), 0) FROM entries))";
+
+/// What a database says of itself.
+pub(super) struct State {
+    /// The next number of a request.
+    pub(super) next_request: u64,
+    /// The number of the last batch committed.
+    pub(super) batch: i64,
+    /// The last entry that is in the sums.
+    pub(super) summed: i64,
 }
 
 /// Which file a path leads to: device and inode.
@@ -91,17 +115,31 @@ impl Store {
         self.identity
     }
 
-    /// Whether the path still leads to this file: SQLite goes on writing into one that was removed.
+    /// Whether the path still leads to this file: `SQLite` goes on writing into one that was removed.
     pub(super) fn is_in_place(&self) -> bool {
         identity(&self.path).is_ok_and(|identity| identity == self.identity)
     }
 
-    /// The next number of a request, and the number of the last batch.
-    pub(super) fn state(&self) -> Result<(u64, i64), StoreError> {
-        let sql = "SELECT next_request, batch FROM state";
-        let (next, batch) =
-            self.connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
-        Ok((u64::try_from(next).unwrap_or(1), batch))
+    /// What the database says of itself.
+    pub(super) fn state(&self) -> Result<State, StoreError> {
+        let sql = "SELECT next_request, batch, summed FROM state";
+        Ok(self.connection.query_row(sql, [], |row| {
+            let next_request = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(1);
+            Ok(State { next_request, batch: row.get(1)?, summed: row.get(2)? })
+        })?)
+    }
+
+    /// Adds the entries that an earlier process left beyond the sums to them.
+    pub(super) fn sum_tail(&mut self) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let sql = format!(
+            "INSERT INTO sums SELECT day, key, caller, model, sum(requests), sum(attempts), sum(failed),
+                 sum(prompt_tokens), sum(completion_tokens), sum(reasoning_tokens), sum(cached_tokens), sum(cost)
+             FROM tail WHERE true GROUP BY day, key, caller, model {ADD}"
+        );
+        transaction.execute(&sql, [])?;
+        transaction.execute(&format!("UPDATE state SET {SUMMED}"), [])?;
+        Ok(transaction.commit()?)
     }
 
     /// Marks the entries that are open as lost; how many there were.
@@ -110,7 +148,7 @@ impl Store {
     }
 
     /// The sums by key from `day` on.
-    pub(super) fn days_from(&self, day: Day) -> Result<Vec<((Day, Arc<str>), Sum)>, StoreError> {
+    pub(super) fn days_from(&self, day: Day) -> Result<Days, StoreError> {
         let mut statement = self.connection.prepare(
             "SELECT day, names.name, sum(requests), sum(attempts), sum(failed), sum(prompt_tokens),
                     sum(completion_tokens), sum(reasoning_tokens), sum(cached_tokens), sum(cost)
@@ -145,7 +183,7 @@ impl Store {
     pub(super) fn write(
         &mut self,
         batch: &mut Batch,
-        seed: &[(SumKey, Sum)],
+        seed: &Sums,
         next_request: u64,
         number: i64,
     ) -> Result<(), StoreError> {
@@ -155,15 +193,14 @@ impl Store {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut names = Names::new(&transaction, &mut self.names)?;
         write_entries(&transaction, &mut names, batch)?;
-        write_sums(
-            &transaction,
-            &mut names,
-            batch.sums.0.iter().chain(seed.iter().map(|(key, sum)| (key, sum))),
-        )?;
+        write_sums(&transaction, &mut names, batch.sums.0.iter().chain(&batch.tail.0).chain(&seed.0))?;
         drop(names);
         transaction
             .prepare_cached("UPDATE state SET next_request = ?1, batch = ?2")?
             .execute(params![integer(next_request), number])?;
+        if batch.sums_tail {
+            transaction.prepare_cached(&format!("UPDATE state SET {SUMMED}"))?.execute([])?;
+        }
         Ok(transaction.commit()?)
     }
 }
@@ -263,18 +300,9 @@ fn write_sums<'a>(
     names: &mut Names<'_>,
     sums: impl Iterator<Item = (&'a SumKey, &'a Sum)>,
 ) -> Result<(), StoreError> {
-    let mut add = transaction.prepare_cached(
-        "INSERT INTO sums VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
-         ON CONFLICT DO UPDATE SET
-             requests = requests + excluded.requests,
-             attempts = attempts + excluded.attempts,
-             failed = failed + excluded.failed,
-             prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-             completion_tokens = completion_tokens + excluded.completion_tokens,
-             reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
-             cached_tokens = cached_tokens + excluded.cached_tokens,
-             cost = cost + excluded.cost",
-    )?;
+    let mut add = transaction.prepare_cached(&format!(
+        "INSERT INTO sums VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) {ADD}"
+    ))?;
     let mut rows = Vec::new();
     for (key, sum) in sums {
         rows.push((key.day.0, names.id(&key.key)?, names.id(&key.caller)?, names.id(&key.model)?, sum));
@@ -339,11 +367,10 @@ pub(super) fn set_aside(path: &Path, at: Time) -> io::Result<PathBuf> {
         name.push(end);
         PathBuf::from(name)
     };
-    let free = |end: &String| !with(end).exists();
-    let end = (0..)
-        .map(|n| if n == 0 { format!(".corrupt-{stamp}") } else { format!(".corrupt-{stamp}-{n}") })
-        .find(free)
-        .unwrap_or_default();
+    let name = |n| if n == 0 { format!(".corrupt-{stamp}") } else { format!(".corrupt-{stamp}-{n}") };
+    let Some(end) = (0..1_000).map(name).find(|end| !with(end).exists()) else {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    };
     for companion in ["-wal", "-shm"] {
         match fs::rename(with(companion), with(&format!("{end}{companion}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

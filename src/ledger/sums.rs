@@ -43,9 +43,9 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// What counts as soon as the attempt leaves.
+    /// What counts as soon as the attempt leaves, its request with the first.
     pub(super) fn opened(opening: &Opening) -> Self {
-        Self { requests: i64::from(takes_request(opening)), attempts: 1, ..Self::default() }
+        Self { requests: i64::from(opening.number == 1), attempts: 1, ..Self::default() }
     }
 
     /// What counts when it ends.
@@ -86,16 +86,6 @@ impl SubAssign for Sum {
     }
 }
 
-/// Whether the request stands with this attempt's key from now on.
-fn takes_request(opening: &Opening) -> bool {
-    opening.number == 1 || opening.previous.is_some()
-}
-
-/// The key and day that the request stood with until now.
-fn leaves(opening: &Opening) -> Option<&Previous> {
-    opening.previous.as_ref().filter(|_| opening.number > 1)
-}
-
 /// Sums by day, key, caller and model.
 #[derive(Debug, Default)]
 pub(super) struct Sums(pub(super) HashMap<SumKey, Sum>);
@@ -105,25 +95,41 @@ impl Sums {
         *self.0.entry(key).or_default() += sum;
     }
 
-    /// Counts an attempt that leaves.
-    pub(super) fn open(&mut self, opening: &Opening) {
-        self.add(SumKey::of(opening), Sum::opened(opening));
-        if let Some(previous) = leaves(opening) {
-            let stood =
-                SumKey { day: previous.at.day(), key: Arc::clone(&previous.key), ..SumKey::of(opening) };
-            self.add(stood, Sum { requests: -1, ..Sum::default() });
-        }
+    /// Moves the request of a later attempt to that attempt's key.
+    pub(super) fn move_request(&mut self, opening: &Opening) {
+        let Some(Previous { key, at }) = opening.previous.as_ref().filter(|_| opening.number > 1) else {
+            return;
+        };
+        let to = SumKey::of(opening);
+        let from = SumKey { day: at.day(), key: Arc::clone(key), ..to.clone() };
+        self.add(from, Sum { requests: -1, ..Sum::default() });
+        self.add(to, Sum { requests: 1, ..Sum::default() });
     }
 }
 
-/// Sums by day and key alone: small enough to stay in memory.
-#[derive(Debug, Default)]
-pub(super) struct Days(pub(super) HashMap<(Day, Arc<str>), Sum>);
+/// Sums by day and key alone.
+pub(super) type Days = HashMap<(Day, Arc<str>), Sum>;
 
-impl Days {
+/// What is known without asking the database.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    /// By day and key alone, small enough to stay: all that is in the database's sums or goes there with the batch under way.
+    pub(super) days: Days,
+    /// Of entries that are not in the database's sums yet.
+    pub(super) tail: Sums,
+}
+
+impl Totals {
     pub(super) fn add(&mut self, sums: &Sums) {
         for (key, sum) in &sums.0 {
-            *self.0.entry((key.day, Arc::clone(&key.key))).or_default() += *sum;
+            *self.days.entry((key.day, Arc::clone(&key.key))).or_default() += *sum;
         }
+    }
+
+    /// Takes out the tail, which goes into the database's sums.
+    pub(super) fn take_tail(&mut self) -> Sums {
+        let tail = std::mem::take(&mut self.tail);
+        self.add(&tail);
+        tail
     }
 }

@@ -201,6 +201,70 @@ fn a_request_stands_with_the_key_and_day_of_its_last_attempt() {
 }
 
 #[test]
+fn sums_and_entries_agree_however_batches_fall() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), noon()).unwrap();
+    let mut open = Vec::new();
+    // A small generator of numbers without a pattern, the same in each run.
+    let mut state = 1_u32;
+    let mut below = |bound: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % bound
+    };
+    let mut requests = 0;
+    for _ in 0..5_000 {
+        let keys = ["a", "b", "c"];
+        let first = opening(&ledger, keys[below(3) as usize], noon().now());
+        requests += 1;
+        if below(4) == 0 {
+            let previous = Some(Previous { key: Arc::clone(&first.key), at: first.at });
+            let key = Arc::from(keys[below(3) as usize]);
+            let second = Opening { number: 2, key, previous, ..first.clone() };
+            ledger.entry(first).finish(Outcome::Failed);
+            open.push(ledger.entry(second));
+        } else {
+            open.push(ledger.entry(first));
+        }
+        while !open.is_empty() && below(100) < if open.len() > 50 { 90 } else { 40 } {
+            let at = below(u32::try_from(open.len()).unwrap()) as usize;
+            let mut entry = open.swap_remove(at);
+            use_some(&mut entry);
+            entry.finish([Outcome::Complete, Outcome::Failed][below(2) as usize]);
+        }
+        if below(20) == 0 {
+            assert!(ledger.flush(LONG));
+        }
+    }
+    drop(open);
+    let attempts = ledger.used_today();
+    assert!(ledger.close(LONG));
+    let summed = count(directory.path(), "SELECT summed FROM state");
+    let last = count(directory.path(), "SELECT max(id) FROM entries");
+    assert!(0 < summed && summed < last, "both kinds took part: {summed} of {last}");
+
+    let check = || {
+        let rows = keys_on(directory.path(), TODAY).unwrap();
+        assert_eq!(rows.iter().map(|row| row.requests).sum::<u64>(), requests);
+        for row in rows {
+            let entries = |what: &str| {
+                let from = "FROM entries JOIN names ON names.id = key WHERE name";
+                count(directory.path(), &format!("SELECT {what} {from} = '{}'", row.name)).unsigned_abs()
+            };
+            assert_eq!(row.attempts, attempts[row.name.as_str()]);
+            assert_eq!(row.attempts, entries("count(*)"));
+            assert_eq!(row.failed, entries("sum(outcome = 1)"));
+            assert_eq!(row.prompt_tokens, entries("sum(prompt_tokens)"));
+            assert_eq!(row.cost.unsigned_abs(), entries("sum(cost)"));
+        }
+    };
+    check();
+    let again = Ledger::open(directory.path(), noon()).unwrap();
+    assert_eq!(again.used_today(), attempts);
+    assert!(again.close(LONG));
+    check();
+}
+
+#[test]
 fn a_restart_knows_what_was_used_and_marks_what_was_lost() {
     let directory = tempfile::tempdir().unwrap();
     let first = Ledger::open(directory.path(), noon()).unwrap();

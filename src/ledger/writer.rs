@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use super::backlog::{Closing, LIMIT, Shared, Taken};
 use super::store::{self, FILE, FORM, Identity, Store};
-use super::sums::{Days, Sum, SumKey, Sums};
+use super::sums::{Sum, SumKey, Sums, Totals};
 use super::{OpenError, Opening, StoreError};
 use crate::clock::{Day, Time};
 
@@ -20,6 +21,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Vectors with more room than this are given back to the system after use.
 const SPARE_LIMIT: usize = 8_192;
+
+/// The tail, entries that are not in the database's sums, is added to them when it has this many rows for each sum it
+/// changes, so that sums cost little with any number of keys; not below and not beyond these numbers of rows, the last for
+/// those who read it.
+const TAIL_ROWS_A_SUM: usize = 4;
+const TAIL_ROWS: RangeInclusive<usize> = 1_000..=50_000;
 
 /// What is written in one transaction.
 #[derive(Debug, Default)]
@@ -32,14 +39,19 @@ pub(super) struct Batch {
     pub(super) ends: Vec<Option<u32>>,
     /// Ends of entries that an earlier batch opened: the row, and where the end stands in `closed`.
     pub(super) later: Vec<(i64, u32)>,
-    /// What all of it adds up to.
+    /// What goes into the database's sums at once, because no row of the tail says it.
     pub(super) sums: Sums,
-    /// How many attempts stand in `sums` alone.
+    /// Whether the whole tail, with this batch, goes into the sums, and what it adds up to.
+    pub(super) sums_tail: bool,
+    pub(super) tail: Sums,
+    /// How many attempts have no row.
     spilled: u64,
     /// For each of `opened`, its row once written; 0 for one that is closed already.
     pub(super) rows: Vec<i64>,
     /// How often writing it failed.
     failures: u32,
+    /// The count of files for which it was made.
+    files: u32,
 }
 
 /// An entry that was written open.
@@ -75,6 +87,10 @@ pub(super) struct Writer {
     files: u32,
     /// Whether the database's own state has been taken over.
     loaded: bool,
+    /// How many rows the tail has.
+    tail_rows: usize,
+    /// The last entry that is in the database's sums.
+    summed: i64,
     /// Whether a database begun anew still lacks what was counted before it.
     unseeded: bool,
     /// The number of the batch that is written next.
@@ -102,6 +118,8 @@ impl Writer {
             file: None,
             files: 0,
             loaded: false,
+            tail_rows: 0,
+            summed: 0,
             unseeded: false,
             number: 1,
             open: HashMap::new(),
@@ -162,10 +180,16 @@ impl Writer {
     /// Takes what stands in the backlog and adds it up.
     fn next_batch(&mut self, spare: Taken) -> Batch {
         // Held until both are in step, so that nothing is counted twice or not at all meanwhile.
-        let mut days = self.shared.days();
+        let mut totals = self.shared.totals();
         let taken = self.shared.take(spare);
-        let batch = Batch::new(taken, &mut self.open);
-        days.add(&batch.sums);
+        self.tail_rows += taken.opened.len();
+        let mut batch = Batch::new(taken, &mut self.open, self.summed, &mut totals.tail);
+        batch.files = self.files;
+        totals.add(&batch.sums);
+        let wanted = totals.tail.0.len() * TAIL_ROWS_A_SUM;
+        if self.tail_rows >= wanted.clamp(*TAIL_ROWS.start(), *TAIL_ROWS.end()) {
+            batch.take_tail(&mut totals);
+        }
         batch
     }
 
@@ -183,22 +207,27 @@ impl Writer {
     }
 
     fn try_write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        let files = self.files;
         self.ensure_store()?;
         let Some(store) = &mut self.store else { return Ok(()) };
         #[cfg(test)]
         store.limit(self.shared.max_pages.load(Ordering::Relaxed))?;
-        if files != self.files {
-            for (row, _) in &mut batch.later {
-                *row = 0;
-            }
-        } else if batch.failures > 0 && store.state()?.1 == self.number {
-            // The commit that was reported as failed had reached the file.
-            return Ok(());
+        if batch.files != self.files {
+            batch.files = self.files;
+            // Neither those rows nor the tail are in this file.
+            batch.later.clear();
+            batch.take_tail(&mut self.shared.totals());
         }
-        let seed = if self.unseeded { seed(&self.shared.days(), &batch.sums) } else { Vec::new() };
-        let next_request = self.shared.next_request.load(Ordering::Relaxed);
-        store.write(batch, &seed, next_request, self.number)
+        // A commit that was reported as failed may have reached the file.
+        if batch.failures == 0 || store.state()?.batch != self.number {
+            let seed = if self.unseeded { seed(&self.shared.totals(), batch) } else { Sums::default() };
+            let next_request = self.shared.next_request.load(Ordering::Relaxed);
+            store.write(batch, &seed, next_request, self.number)?;
+        }
+        if batch.sums_tail {
+            self.summed = store.state()?.summed;
+            self.tail_rows = 0;
+        }
+        Ok(())
     }
 
     fn path(&self) -> Option<&Path> {
@@ -236,29 +265,31 @@ impl Writer {
     }
 
     /// Takes over a database that was opened: `fresh` when it has just begun.
-    fn adopt(&mut self, store: Store, fresh: bool) -> Result<(), StoreError> {
+    fn adopt(&mut self, mut store: Store, fresh: bool) -> Result<(), StoreError> {
+        self.unseeded |= fresh;
         // Inodes are used again, so a database that has just begun is another one whatever its inode.
         if fresh || self.file != Some(store.identity()) {
+            store.sum_tail()?;
+            self.summed = store.state()?.summed;
+            self.file = Some(store.identity());
             self.files += 1;
             self.open.values_mut().for_each(|open| open.row = None);
         }
-        self.unseeded |= fresh;
         if !self.loaded {
-            let (next_request, batch) = store.state()?;
+            let state = store.state()?;
             let today = store.days_from(self.shared.clock.now().day())?;
             let lost = store.mark_lost()?;
             if lost > 0 {
                 tracing::info!("entries left open by a process that died: {lost}");
             }
-            self.shared.next_request.fetch_max(next_request, Ordering::Relaxed);
-            self.number = batch + 1;
-            let mut days = self.shared.days();
+            self.shared.next_request.fetch_max(state.next_request, Ordering::Relaxed);
+            self.number = state.batch + 1;
+            let mut totals = self.shared.totals();
             for (key, sum) in today {
-                *days.0.entry(key).or_default() += sum;
+                *totals.days.entry(key).or_default() += sum;
             }
             self.loaded = true;
         }
-        self.file = Some(store.identity());
         self.store = Some(store);
         Ok(())
     }
@@ -323,7 +354,7 @@ impl Writer {
         let oldest = Day(self.shared.clock.now().day().0 - 1);
         if self.oldest != oldest {
             self.oldest = oldest;
-            self.shared.days().0.retain(|(day, _), _| *day >= oldest);
+            self.shared.totals().days.retain(|(day, _), _| *day >= oldest);
         }
         batch.closed.clear();
         let mut spare = Taken { opened: batch.opened, closed: batch.closed, ..Taken::default() };
@@ -338,45 +369,107 @@ impl Writer {
 }
 
 impl Batch {
-    /// Pairs ends with what they end, here or among the rows in `open`, and adds all up.
-    fn new(taken: Taken, open: &mut HashMap<u64, OpenRow>) -> Self {
+    /// Pairs ends with what they end, here or among the rows in `open`, and adds all up: into `tail` what rows beyond
+    /// `summed` say.
+    fn new(taken: Taken, open: &mut HashMap<u64, OpenRow>, summed: i64, tail: &mut Sums) -> Self {
         let Taken { first, opened, closed, mut sums, spilled } = taken;
         let mut ends = vec![None; opened.len()];
         let mut later = Vec::new();
-        for opening in &opened {
-            sums.open(opening);
-        }
         for (end, closing) in (0_u32..).zip(&closed) {
             let place = closing.serial.checked_sub(first).and_then(|at| usize::try_from(at).ok());
             if let Some(at) = place {
                 ends[at] = Some(end);
-                sums.add(SumKey::of(&opened[at]), Sum::closed(closing));
             } else if let Some(OpenRow { row, key }) = open.remove(&closing.serial) {
+                let sums = if row.is_some_and(|row| row > summed) { &mut *tail } else { &mut sums };
                 sums.add(key, Sum::closed(closing));
                 later.extend(row.map(|row| (row, end)));
             }
         }
-        Self { first, opened, closed, ends, later, sums, spilled, rows: Vec::new(), failures: 0 }
+        for (opening, end) in opened.iter().zip(&ends) {
+            let mut sum = Sum::opened(opening);
+            if let Some(end) = end {
+                sum += Sum::closed(&closed[*end as usize]);
+            }
+            tail.add(SumKey::of(opening), sum);
+            sums.move_request(opening);
+        }
+        Self { first, opened, closed, ends, later, sums, spilled, ..Self::default() }
+    }
+
+    /// Decides that the tail goes into the sums with this batch.
+    fn take_tail(&mut self, totals: &mut Totals) {
+        if !self.sums_tail {
+            self.sums_tail = true;
+            self.tail = totals.take_tail();
+        }
     }
 }
 
-/// What was counted in `days` besides `batch`: a database that begins anew starts with it. Callers and models are not
+/// What was counted in `totals` besides `batch`: a database that begins anew starts with it. Callers and models are not
 /// known of it any more.
-fn seed(days: &Days, batch: &Sums) -> Vec<(SumKey, Sum)> {
-    let mut missing = days.0.clone();
-    for (key, sum) in &batch.0 {
+fn seed(totals: &Totals, batch: &Batch) -> Sums {
+    let mut missing = totals.days.clone();
+    for (key, sum) in batch.sums.0.iter().chain(&batch.tail.0) {
         *missing.entry((key.day, Arc::clone(&key.key))).or_default() -= *sum;
     }
     let unknown: Arc<str> = Arc::from("");
-    missing
-        .into_iter()
-        .filter(|(_, sum)| *sum != Sum::default())
-        .map(|((day, key), sum)| {
-            (SumKey { day, key, caller: Arc::clone(&unknown), model: Arc::clone(&unknown) }, sum)
-        })
-        .collect()
+    let mut seed = Sums::default();
+    for ((day, key), sum) in missing {
+        if sum != Sum::default() {
+            seed.add(SumKey { day, key, caller: Arc::clone(&unknown), model: Arc::clone(&unknown) }, sum);
+        }
+    }
+    seed
 }
 
 fn moment(at: Time) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| format!("{} ms", at.0), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::super::backlog::{Closing, Shared, Taken};
+    use super::super::query::keys_on;
+    use super::super::{Opening, Outcome, Report, lock};
+    use super::Writer;
+    use crate::clock::{Clock, Time};
+
+    #[test]
+    fn a_commit_that_was_reported_as_failed_is_not_written_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Arc::new(Shared::new(Clock::fixed(Time(0))));
+        let lock = lock::take(directory.path()).unwrap();
+        let mut writer = Writer::of_directory(Arc::clone(&shared), directory.path(), lock);
+        writer.begin().unwrap();
+        let name = Arc::<str>::from("a");
+        let opening = Opening {
+            request: 1,
+            number: 1,
+            at: Time(0),
+            caller: Arc::clone(&name),
+            key: Arc::clone(&name),
+            model: Arc::clone(&name),
+            path: name,
+            previous: None,
+        };
+        let place = shared.open(opening, Instant::now());
+        let mut batch = writer.next_batch(Taken::default());
+        writer.write(&mut batch).unwrap();
+        batch.failures = 1;
+        writer.store = None;
+        writer.write(&mut batch).unwrap();
+        writer.recover(&batch);
+        let spare = writer.settle(batch);
+
+        let closing = Closing::new(Outcome::Failed, &mut Report::default(), Duration::ZERO);
+        shared.close(&place, closing, Instant::now());
+        let mut batch = writer.next_batch(spare);
+        assert_eq!(batch.later.len(), 1, "the row is known");
+        writer.write(&mut batch).unwrap();
+        let rows = keys_on(directory.path(), Time(0).day()).unwrap();
+        assert_eq!((rows[0].requests, rows[0].attempts, rows[0].failed), (1, 1, 1));
+    }
 }
