@@ -523,6 +523,7 @@ fn names_that_callers_choose_are_cut() {
 fn measure_open_and_close() {
     let directory = tempfile::tempdir().unwrap();
     for keys in [10, 10_000] {
+        until("the writer before is gone", || thread_cpu("ledger").is_zero());
         let ledger = Ledger::open(directory.path(), noon()).unwrap();
         let keys: Vec<Arc<str>> = (0..keys).map(|n| Arc::from(format!("key-{n:05}"))).collect();
         let (caller, model): (Arc<str>, Arc<str>) = (Arc::from("caller"), Arc::from("vendor/model"));
