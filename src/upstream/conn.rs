@@ -1,6 +1,6 @@
 //! One connection to upstream, plain or TLS.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -47,10 +47,22 @@ impl Io {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        match written {
-            Poll::Ready(Ok(0)) if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            other => other,
-        }
+        some(written)
+    }
+
+    /// Writes of both, the first one first.
+    pub(super) fn poll_write_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        second: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let both = [IoSlice::new(first), IoSlice::new(second)];
+        let written = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, &both),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, &both),
+        };
+        some(written)
     }
 
     /// Writes out what TLS still holds back; a plain socket holds nothing.
@@ -66,5 +78,13 @@ impl Io {
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+    }
+}
+
+/// A write that takes nothing would be tried for ever.
+fn some(written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        other => other,
     }
 }

@@ -72,8 +72,11 @@ impl Resolver {
         addresses
     }
 
-    async fn forget(&self) {
-        *self.known.lock().await = None;
+    /// Asks anew next time, unless somebody is asking already.
+    fn forget(&self) {
+        if let Ok(mut known) = self.known.try_lock() {
+            *known = None;
+        }
     }
 }
 
@@ -121,7 +124,7 @@ async fn open(connector: &Connector) -> Result<Io, SendError> {
     let addresses = connector.resolver.resolve(&hop.host, hop.port).await;
     let addresses = addresses.ok_or_else(|| via("its name could not be resolved", SendError::Resolve))?;
     let Ok(mut stream) = race(&addresses).await else {
-        connector.resolver.forget().await;
+        connector.resolver.forget();
         return Err(via("it refused the connection", SendError::Connect));
     };
     // Requests and answers are written whole; waiting to fill packets would only delay them.

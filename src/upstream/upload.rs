@@ -1,6 +1,7 @@
 //! A request on its way out, when it does not leave in one write.
 
 use std::io::{self, Write};
+use std::mem;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -49,6 +50,8 @@ pub(super) struct Upload {
     written: Vec<u8>,
     at: usize,
     piece: Bytes,
+    /// Whether the piece is a chunk, whose end is still to be written.
+    in_chunk: bool,
     body: Option<Box<dyn Source>>,
     framing: Announced,
 }
@@ -56,12 +59,12 @@ pub(super) struct Upload {
 impl Upload {
     /// The rest of a request that is all here.
     pub(super) fn rest(written: Vec<u8>, piece: Bytes) -> Self {
-        Self { written, at: 0, piece, body: None, framing: Announced::Nothing }
+        Self { written, at: 0, piece, in_chunk: false, body: None, framing: Announced::Nothing }
     }
 
     /// A request whose head is `written` and whose body is still to come.
     pub(super) fn stream(written: Vec<u8>, body: Box<dyn Source>, framing: Announced) -> Self {
-        Self { written, at: 0, piece: Bytes::new(), body: Some(body), framing }
+        Self { written, at: 0, piece: Bytes::new(), in_chunk: false, body: Some(body), framing }
     }
 
     /// Whether all that was announced is written, even if the body has not said yet that it is at its end.
@@ -70,7 +73,7 @@ impl Upload {
     }
 
     fn is_drained(&self) -> bool {
-        self.at == self.written.len() && self.piece.is_empty()
+        self.at == self.written.len() && self.piece.is_empty() && !self.in_chunk
     }
 
     /// Writes as much as goes. `progress` is set when any of it went.
@@ -83,24 +86,28 @@ impl Upload {
         loop {
             let waiting = self.poll_fill(cx)?.is_pending();
             while self.at < self.written.len() {
-                self.at += ready!(io.poll_write(cx, &self.written[self.at..]))?;
+                let bytes = &self.written[self.at..];
+                let taken = if self.piece.is_empty() {
+                    ready!(io.poll_write(cx, bytes))?
+                } else {
+                    ready!(io.poll_write_both(cx, bytes, &self.piece))?
+                };
+                let of_written = taken.min(bytes.len());
+                self.at += of_written;
+                self.piece.advance(taken - of_written);
                 *progress = true;
             }
             while !self.piece.is_empty() {
                 let written = ready!(io.poll_write(cx, &self.piece))?;
                 self.piece.advance(written);
                 *progress = true;
-                if self.piece.is_empty() && self.framing == Announced::Chunked {
-                    self.written.clear();
-                    self.written.extend_from_slice(b"\r\n");
-                    self.at = 0;
-                }
-            }
-            if self.at < self.written.len() {
-                continue;
             }
             self.written.clear();
             self.at = 0;
+            if mem::take(&mut self.in_chunk) {
+                self.written.extend_from_slice(b"\r\n");
+                continue;
+            }
             if waiting || self.body.is_none() {
                 ready!(io.poll_flush(cx))?;
                 return if waiting { Poll::Pending } else { Poll::Ready(Ok(())) };
@@ -147,6 +154,7 @@ impl Upload {
             }
         } else {
             self.piece = data;
+            self.in_chunk = self.framing == Announced::Chunked;
         }
         Ok(())
     }

@@ -259,12 +259,12 @@ fn a_reader_who_takes_time_does_not_make_upstream_silent() {
         peer.send("world");
     });
     let mut settings = settings(server.address);
-    settings.idle_timeout = Duration::from_millis(100);
+    settings.idle_timeout = Duration::from_millis(500);
     run(async {
         let mut body = get(&upstream(settings)).await.unwrap().body;
         body.frame().await.unwrap().unwrap();
         // Longer than the timeout, in which nobody asks for more.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
         let next = body.frame();
         done.send(()).unwrap();
         assert_eq!(next.await.unwrap().unwrap().into_data().unwrap(), "world");
@@ -280,13 +280,13 @@ fn upload_progress_puts_the_first_byte_timeout_off() {
         peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     });
     let mut settings = settings(server.address);
-    settings.first_byte_timeout = Duration::from_millis(500);
+    settings.first_byte_timeout = Duration::from_secs(1);
     run(async {
         let (feeder, body) = feed();
         let feeding = tokio::task::spawn_local(async move {
             for _ in 0..10 {
                 feeder.data("piece").await;
-                tokio::time::sleep(Duration::from_millis(80)).await;
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
         });
         let answer = crate::script::post_stream(&upstream(settings), body, None).await.unwrap();

@@ -5,11 +5,13 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 
-use hermux::upstream::{BodyError, Connector, Origin, SendError, Settings, Upstream};
+use bytes::Bytes;
+use hermux::upstream::{BodyError, Connection, Connector, Origin, Outgoing, SendError, Settings, Upstream};
+use http::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::script::{Peer, Server, get, read, run, settings, upstream, whole};
+use crate::script::{Feed, Peer, Server, ask, feed, get, post_stream, read, run, settings, upstream, whole};
 
 /// A server certificate for `localhost`, signed by itself, as PEM in a file and as a server's configuration.
 struct Identity {
@@ -192,6 +194,45 @@ fn tls_goes_through_a_proxy() {
         assert_eq!(whole(get(&upstream(settings)).await.unwrap().body).await, "ok");
     });
     assert_eq!(proxy.join(), "CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443\r\n\r\n");
+}
+
+#[test]
+fn large_uploads_go_through_tls() {
+    const LARGE: usize = 3_000_000;
+    let identity = identity();
+    let config = Arc::clone(&identity.config);
+    let server = Server::new(move |line| {
+        let mut stream = accept(line.accept(), &config);
+        let mut body = vec![0; LARGE];
+        for _ in 0..2 {
+            assert!(head(&mut stream));
+            stream.read_exact(&mut body).unwrap();
+            assert!(body.iter().enumerate().all(|(n, &byte)| byte == n.to_le_bytes()[0]));
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        }
+    });
+    run(async {
+        let upstream = client(&server, secured(&server, "localhost", Some(&identity)));
+        let large: Bytes = (0..LARGE).map(|n| n.to_le_bytes()[0]).collect();
+        let full = Outgoing::<Feed>::Full(large.clone());
+        let answer = ask(&upstream, &Method::POST, full, Connection::Any).await.unwrap();
+        assert_eq!(whole(answer.body).await, "ok");
+        let (feeder, body) = feed();
+        tokio::task::spawn_local(async move {
+            // Pieces on both sides of what is copied together.
+            let mut left = large;
+            for size in [1, 256, 16_384, 16_385, 300_000].into_iter().cycle() {
+                if left.is_empty() {
+                    break;
+                }
+                feeder.data(left.split_to(size.min(left.len()))).await;
+            }
+        });
+        let answer = post_stream(&upstream, body, Some(LARGE as u64)).await.unwrap();
+        assert_eq!(whole(answer.body).await, "ok");
+        assert_eq!(upstream.idle_connections(), 1);
+    });
+    server.join();
 }
 
 /// Run by the test below in a process of its own, with `SSL_CERT_FILE` set.
