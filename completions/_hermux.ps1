@@ -79,8 +79,8 @@ Register-ArgumentCompleter -Native -CommandName 'hermux' -ScriptBlock {
             break
         }
         'hermux;demo' {
-            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one')
-            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]')
+            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
             [CompletionResult]::new('--tokens', '--tokens', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
             [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]')

@@ -74,8 +74,8 @@ set edit:completion:arg-completer[hermux] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'hermux;demo'= {
-            cand -p 'The port of the proxy; 0 picks one'
-            cand --port 'The port of the proxy; 0 picks one'
+            cand -p 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]'
+            cand --port 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]'
             cand -t 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
             cand --tokens 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
             cand --allow 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]'

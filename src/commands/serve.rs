@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const FLUSH: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until it is told to stop.
-pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
+pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let signals =
         Builder::new_current_thread().enable_all().build().context("could not start the signal loop")?;
     // Installed before the port opens, so that no signal is missed.
@@ -68,7 +68,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
-pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
@@ -179,7 +179,7 @@ fn open_ledger(config: &Config, clock: Clock) -> anyhow::Result<Ledger> {
 
 /// A proxy that runs in threads of its own.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     address: SocketAddr,
     stop: Commands,
     done: watch::Receiver<bool>,
@@ -189,12 +189,12 @@ pub struct Running {
 impl Running {
     /// Where it listens; the port is the one that was picked.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Stops accepting, drains, and returns when everything is written.
-    pub fn stop(self) -> anyhow::Result<()> {
+    pub(super) fn stop(self) -> anyhow::Result<()> {
         self.stop.send(Command::Stop);
         self.join()
     }

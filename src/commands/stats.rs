@@ -15,7 +15,7 @@ use crate::ledger::query::{self, KeyUse};
 
 /// Writes today's use (UTC) of each key in the ledger of `data_dir` to `out`, also while a server writes there. A reader
 /// that went away is no error.
-pub fn run(
+pub(super) fn run(
     args: &StatsArgs,
     data_dir: &Path,
     clock: &Clock,
@@ -127,7 +127,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{StatsArgs, dollars, run};
+    use super::{dollars, run};
     use crate::cli::StatsArgs;
     use crate::clock::{Clock, Day};
     use crate::ledger::{Ledger, Opening, Outcome};
@@ -235,6 +235,6 @@ mod tests {
             }
         }
         let directory = tempfile::tempdir().unwrap();
-        assert!(run(&StatsArgs::default(), directory.path(), &clock(), &mut Gone).is_ok());
+        assert!(run(&StatsArgs { json: false }, directory.path(), &clock(), &mut Gone).is_ok());
     }
 }

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::headers::clean_trailers_for_upstream;
 use super::refusal::Refusal;
 use crate::upstream::Outgoing;
 
@@ -33,6 +34,7 @@ impl RequestBody {
         mut incoming: Incoming,
         keep: usize,
         patience: Duration,
+        access_token: &[u8],
     ) -> Result<Self, Refusal> {
         if incoming.is_end_stream() {
             return Ok(Self::Empty);
@@ -61,7 +63,15 @@ impl RequestBody {
                 Err(other) => trailers = other.into_trailers().ok(),
             }
         }
-        Ok(Self::Passing(Some(Passing { length, pieces, trailers, rest: incoming, patience, silence: None })))
+        Ok(Self::Passing(Some(Passing {
+            length,
+            pieces,
+            trailers,
+            rest: incoming,
+            access_token: access_token.into(),
+            patience,
+            silence: None,
+        })))
     }
 
     /// What is known of it: all of it, or its beginning.
@@ -114,9 +124,17 @@ pub(super) struct Passing {
     pieces: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
     rest: Incoming,
+    access_token: Box<[u8]>,
     patience: Duration,
     /// Runs while the caller is silent.
     silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Passing {
+    fn cleaned(&self, mut trailers: HeaderMap) -> Frame<Bytes> {
+        clean_trailers_for_upstream(&mut trailers, &self.access_token);
+        Frame::trailers(trailers)
+    }
 }
 
 /// The caller's body broke off or stopped coming.
@@ -136,11 +154,17 @@ impl Body for Passing {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(self.cleaned(trailers))));
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.rest).poll_frame(cx) {
             self.silence = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(|_| BrokenOff)));
+            return Poll::Ready(frame.map(|frame| match frame {
+                Ok(frame) => Ok(match frame.into_trailers() {
+                    Ok(trailers) => self.cleaned(trailers),
+                    Err(data) => data,
+                }),
+                Err(_) => Err(BrokenOff),
+            }));
         }
         let patience = self.patience;
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));

@@ -111,30 +111,53 @@ fn holds(value: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && value.len() >= needle.len() && memmem::find(value, needle).is_some()
 }
 
-/// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection
-/// alone, no trace of `key`; and says which key answered.
-pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key) {
-    let named = names_others(headers);
-    let mut unwanted: Vec<HeaderName> = Vec::new();
-    for name in headers.keys() {
-        let is_unwanted =
-            is_hop_by_hop(name.as_str()) || *name == SET_COOKIE || (named && connection_names(headers, name));
-        if is_unwanted && *name != X_TOKEN_NAME {
-            unwanted.push(name.clone());
-        }
-    }
+/// Keeps from upstream, among a request's trailers, what is kept from it among its headers.
+pub(super) fn clean_trailers_for_upstream(trailers: &mut HeaderMap, access_token: &[u8]) {
+    remove_where(trailers, |name, value| {
+        is_kept_from_upstream(name.as_str()) || holds(value.as_bytes(), access_token)
+    });
+}
+
+/// Keeps from a caller, among an answer's trailers, what is kept from it among its headers.
+pub(super) fn clean_trailers_for_caller(trailers: &mut HeaderMap, key: &Key) {
+    remove_where(trailers, |name, _| is_kept_from_callers(name));
+    redact_values(trailers, key);
+}
+
+fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName, &HeaderValue) -> bool) {
+    let unwanted: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(name, value)| is_unwanted(name, value))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in unwanted {
         headers.remove(name);
     }
-    let secret = key.expose().as_bytes();
-    for value in headers.values_mut() {
-        if holds(value.as_bytes(), secret) {
-            let mut clean = value.as_bytes().to_vec();
-            redact(&mut clean, secret);
-            *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("redacted"));
-        }
+}
+
+fn is_kept_from_callers(name: &HeaderName) -> bool {
+    is_hop_by_hop(name.as_str()) || *name == SET_COOKIE || *name == X_TOKEN_NAME
+}
+
+/// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection
+/// alone, no trace of `key`; and says which key answered.
+pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key) {
+    if names_others(headers) {
+        let options = headers.clone();
+        remove_where(headers, |name, _| connection_names(&options, name));
     }
+    remove_where(headers, |name, _| is_kept_from_callers(name));
+    redact_values(headers, key);
     headers.insert(X_TOKEN_NAME, key.header_value());
+}
+
+fn redact_values(headers: &mut HeaderMap, key: &Key) {
+    let secret = key.expose().as_bytes();
+    for value in headers.values_mut().filter(|value| holds(value.as_bytes(), secret)) {
+        let mut clean = value.as_bytes().to_vec();
+        redact(&mut clean, secret);
+        *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static("redacted"));
+    }
 }
 
 /// Overwrites each `secret` in `bytes`; the length stays.

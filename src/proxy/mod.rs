@@ -118,7 +118,7 @@ impl Proxy {
 
         let keep =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
-        let body = RequestBody::take(body, keep, settings.body_timeout).await?;
+        let body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
         let wanted =
             if route.inference { request::peek(body.beginning()) } else { request::Wanted::default() };
 

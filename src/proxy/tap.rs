@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::attempt::Answered;
-use super::headers::redact;
+use super::headers::{clean_trailers_for_caller, redact};
 use crate::keys::pool::Lease;
 use crate::ledger::{self, OpenEntry, Outcome};
 use crate::openrouter::dialect::{Dialect, Stream, error_event};
@@ -160,7 +160,11 @@ impl Tap {
                         }
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    Err(other) => {
+                        let Ok(mut trailers) = other.into_trailers() else { continue };
+                        clean_trailers_for_caller(&mut trailers, self.lease.key());
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
                 },
                 None => {
                     self.settle_whole();
