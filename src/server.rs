@@ -35,10 +35,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a kept-alive connection without a request may stay.
     pub keep_alive_timeout: Duration,
-    /// The largest header block, bytes; more is answered 431.
+    /// The largest head of a request, its first line included, bytes, at least 8 KiB; more is answered 431.
     pub max_header_bytes: usize,
-    /// The longest request target, bytes. The service refuses longer ones; here it bounds the buffer.
-    pub max_uri_bytes: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub max_h2_streams: u32,
 }
@@ -49,7 +47,6 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(15),
             keep_alive_timeout: Duration::from_secs(120),
             max_header_bytes: 64 << 10,
-            max_uri_bytes: 16 << 10,
             max_h2_streams: 256,
         }
     }

@@ -101,7 +101,6 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         header_timeout: config.header_timeout,
         keep_alive_timeout: config.keep_alive_timeout,
         max_header_bytes: config.max_header_bytes,
-        max_uri_bytes: config.max_uri_bytes,
         ..Limits::default()
     };
 

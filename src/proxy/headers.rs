@@ -136,7 +136,10 @@ fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName, &Head
 }
 
 fn is_kept_from_callers(name: &HeaderName) -> bool {
-    is_hop_by_hop(name.as_str()) || *name == SET_COOKIE || *name == X_TOKEN_NAME
+    is_hop_by_hop(name.as_str())
+        || name.as_str().starts_with("proxy-")
+        || *name == SET_COOKIE
+        || *name == X_TOKEN_NAME
 }
 
 /// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection

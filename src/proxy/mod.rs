@@ -113,7 +113,11 @@ impl Proxy {
         if headers::framing_is_odd(&parts.headers) {
             return Err(Refusal::BadRequest("the request's framing is ambiguous"));
         }
-        let route = route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes)?;
+        let route = match route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes) {
+            // What may not be used by anybody is told only to those who may use the rest.
+            Err(Refusal::ManagementOnly) => return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly)),
+            route => route?,
+        };
         let caller = self.admit(parts)?;
 
         let keep =

@@ -197,8 +197,9 @@ where
     } else {
         let connection = http1::Builder::new()
             .writev(false)
-            .max_header_size(limits.max_header_bytes + limits.max_uri_bytes)
-            .max_buf_size((limits.max_header_bytes + limits.max_uri_bytes + 1024).max(64 << 10))
+            .max_header_size(limits.max_header_bytes)
+            // Room for the head and for what comes behind it in one read; a longer head is refused above.
+            .max_buf_size(limits.max_header_bytes.saturating_add(16 << 10))
             .serve_connection(io, counted);
         drive(connection, state).await;
     }

@@ -102,7 +102,10 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         let here = self.data.as_ref().map_or(0, |data| data.len() as u64);
-        if let Some(remaining) = self.decoder.remaining() {
+        // A known length would make the server leave out the trailers.
+        if let Some(remaining) = self.decoder.remaining()
+            && !self.decoder.has_trailers()
+        {
             return SizeHint::with_exact(here.saturating_add(remaining));
         }
         let mut hint = SizeHint::new();
