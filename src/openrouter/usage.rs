@@ -141,11 +141,11 @@ fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
     if let Some(at) = FINDER.find(bytes) {
         return Ok(at + KEY.len());
     }
-    let tail = &bytes[bytes.len().saturating_sub(KEY.len() - 1)..];
-    Err(match memchr::memrchr(b'"', tail) {
-        Some(at) if KEY.starts_with(&tail[at..]) => tail.len() - at,
-        _ => 0,
-    })
+    // Most slices end in a blank line or a brace, which no beginning of the key does.
+    if !matches!(bytes.last(), Some(b'"' | b'u' | b's' | b'a' | b'g' | b'e')) {
+        return Err(0);
+    }
+    Err((1..KEY.len()).rev().find(|&length| bytes.ends_with(&KEY[..length])).unwrap_or(0))
 }
 
 /// A `usage` object on its way: its bytes so far.
@@ -367,7 +367,7 @@ impl IdSearch {
             }
             Self::AfterKey { .. } => match byte {
                 b' ' | b'\t' | b'\r' | b'\n' | b':' => {}
-                b'"' => *self = Self::Value { seen, id: String::new() },
+                b'"' => *self = Self::Value { seen, id: String::with_capacity(48) },
                 _ => *self = begin(seen),
             },
             Self::Value { id, .. } => match byte {
