@@ -115,7 +115,9 @@ impl Proxy {
         }
         let route = match route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes) {
             // What may not be used by anybody is told only to those who may use the rest.
-            Err(Refusal::ManagementOnly) => return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly)),
+            Err(Refusal::ManagementOnly) => {
+                return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly));
+            }
             route => route?,
         };
         let caller = self.admit(parts)?;
