@@ -1,6 +1,8 @@
 //! `OpenRouter`'s language: pure functions of bytes and headers, without state and sockets.
 
+pub mod account;
 pub mod dialect;
+mod money;
 pub mod request;
 pub mod sse;
 pub mod usage;

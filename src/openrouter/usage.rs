@@ -8,6 +8,8 @@ use memchr::memmem::Finder;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::money::nano_dollars;
+
 /// What an answer says was used; nothing where it does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -224,7 +226,7 @@ impl Usage {
             "completion_tokens_details" | "output_tokens_details" => {
                 self.reasoning_tokens = details().reasoning_tokens.and_then(count).or(self.reasoning_tokens);
             }
-            "cost" => self.cost = nano_dollars(raw.get()).or(self.cost),
+            "cost" => self.cost = cost(raw.get()).or(self.cost),
             _ => {}
         }
     }
@@ -278,41 +280,11 @@ fn count(raw: &RawValue) -> Option<u64> {
 }
 
 /// No single answer costs a million dollars; more than that is a mistake, and its sums might overflow.
-const DEAREST: u64 = 1_000_000_000_000_000;
+const DEAREST: i64 = 1_000_000_000_000_000;
 
-/// Reads a JSON number, or a JSON string that holds one, as USD: in nano-dollars, rounded half up.
-/// None where it is not a number, negative, or absurdly large.
-fn nano_dollars(json: &str) -> Option<i64> {
-    let text = json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(json);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = || whole.bytes().chain(fraction.bytes()).map(|byte| u64::from(byte.wrapping_sub(b'0')));
-    if whole.is_empty() || digits().any(|digit| digit > 9) {
-        return None;
-    }
-    if digits().all(|digit| digit == 0) {
-        return Some(0);
-    }
-    // So many digits stand before the point once it has moved to nano-dollars.
-    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + 9;
-    let mut nanos = 0_u64;
-    for (at, digit) in (0_i64..).zip(digits()) {
-        if at >= kept {
-            // `kept` below zero means zeros between the point and the first digit: less than a half.
-            let up = at == kept && digit >= 5;
-            nanos += u64::from(up);
-            break;
-        }
-        nanos = nanos.checked_mul(10)?.checked_add(digit)?;
-    }
-    let missing = kept - i64::try_from(whole.len() + fraction.len()).ok()?;
-    if nanos > 0 && missing > 0 {
-        nanos = nanos.checked_mul(10_u64.checked_pow(u32::try_from(missing).ok()?)?)?;
-    }
-    i64::try_from(nanos).ok().filter(|_| nanos <= DEAREST)
+/// What one answer cost, nano-dollars; none where it is not a number, negative, or absurdly large.
+fn cost(json: &str) -> Option<i64> {
+    nano_dollars(json).filter(|nanos| (0..=DEAREST).contains(nanos))
 }
 
 /// How far into the body the id may stand, bytes.
@@ -386,7 +358,7 @@ impl IdSearch {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Usage, UsageTap, nano_dollars};
+    use super::{Usage, UsageTap, cost};
 
     const CHAT: &str = r#"data: {"id":"gen-1757000000-AbCdEfGhIjKlMnOpQrSt","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"completion_tokens":300,"total_tokens":420,"prompt_tokens_details":{"cached_tokens":17,"cache_write_tokens":0,"audio_tokens":80,"video_tokens":0},"completion_tokens_details":{"reasoning_tokens":31,"audio_tokens":260},"cost":0.0007,"is_byok":false,"cost_details":{"upstream_inference_cost":null}}}
 
@@ -534,40 +506,15 @@ data: [DONE]
     }
 
     #[test]
-    fn cost_is_exact_and_rounds_half_up() {
+    fn a_cost_is_neither_negative_nor_absurd() {
         for (text, nanos) in [
-            ("0", Some(0)),
-            ("0.0", Some(0)),
-            ("1", Some(1_000_000_000)),
             ("0.0007", Some(700_000)),
-            ("1.14e-4", Some(114_000)),
-            ("1.14E-04", Some(114_000)),
-            ("114e-6", Some(114_000)),
-            ("1.5e+2", Some(150_000_000_000)),
-            ("\"0.1\"", Some(100_000_000)),
-            ("0.1234567894", Some(123_456_789)),
-            ("0.1234567895", Some(123_456_790)),
-            ("0.9999999995", Some(1_000_000_000)),
-            ("5e-10", Some(1)),
-            ("4.999999e-10", Some(0)),
-            ("9e-11", Some(0)),
-            ("1e-400", Some(0)),
-            ("0.00000000000000000000000000000000000000001", Some(0)),
             ("1000000", Some(1_000_000_000_000_000)),
             ("1000000.000000001", None),
-            ("1e30", None),
-            ("1e2147483647", None),
-            ("0e2147483647", Some(0)),
-            ("99999999999999999999999999", None),
             ("-0.1", None),
-            ("\"\"", None),
-            ("\"0.1.2\"", None),
-            ("\"$1\"", None),
             ("null", None),
-            ("true", None),
-            ("{}", None),
         ] {
-            assert_eq!(nano_dollars(text), nanos, "{text}");
+            assert_eq!(cost(text), nanos, "{text}");
         }
     }
 
@@ -594,24 +541,6 @@ data: [DONE]
     ];
 
     proptest! {
-        #[test]
-        fn every_cost_is_exact(nanos in 0_u64..=1_000_000_000_000_000, shift in 0_usize..30, below in 0_u8..10) {
-            let plain = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-            let nanos = i64::try_from(nanos).expect("fits");
-            prop_assert_eq!(nano_dollars(&plain), Some(nanos));
-            // The same number written with an exponent, however far the point is moved.
-            let digits = format!("{nanos:0>30}");
-            let (whole, fraction) = digits.split_at(29 - shift);
-            let point = if fraction.is_empty() { "" } else { "." };
-            let whole = if whole.is_empty() { "0" } else { whole };
-            let moved = i64::try_from(fraction.len()).expect("fits") - 9;
-            prop_assert_eq!(nano_dollars(&format!("{whole}{point}{fraction}e{moved}")), Some(nanos));
-            // One more digit rounds half up.
-            if nanos < 1_000_000_000_000_000 {
-                prop_assert_eq!(nano_dollars(&format!("{plain}{below}")), Some(nanos + i64::from(below >= 5)));
-            }
-        }
-
         #[test]
         fn any_usage_is_found_in_any_cut(
             prompt: u32, completion: u32, cached in prop::option::of(any::<u32>()),
