@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod dialect;
+pub mod fault;
 mod money;
 pub mod request;
 pub mod sse;
