@@ -63,12 +63,13 @@ fn with_client<F: Future<Output = ()>>(test: impl FnOnce(Client<OpenAIConfig>) -
     runtime.block_on(async { timeout(PATIENCE, test(client)).await.expect("hermux answers in time") });
 }
 
-fn chat(model: &str) -> CreateChatCompletionRequest {
+fn chat(model: &str, stream: bool) -> CreateChatCompletionRequest {
     let message =
         ChatCompletionRequestUserMessageArgs::default().content("hi").build().expect("a valid message");
     CreateChatCompletionRequestArgs::default()
         .model(model)
         .messages([message.into()])
+        .stream(stream)
         .build()
         .expect("a valid request")
 }
@@ -76,7 +77,7 @@ fn chat(model: &str) -> CreateChatCompletionRequest {
 #[test]
 fn async_openai_chats() {
     with_client(|client| async move {
-        let answer = client.chat().create(chat("acme/small")).await.unwrap();
+        let answer = client.chat().create(chat("acme/small", false)).await.unwrap();
         assert_eq!(answer.choices[0].message.content.as_deref(), Some("Hello there."));
         assert_eq!(answer.usage.unwrap().total_tokens, 13);
     });
@@ -85,7 +86,7 @@ fn async_openai_chats() {
 #[test]
 fn async_openai_streams() {
     with_client(|client| async move {
-        let mut stream = client.chat().create_stream(chat("acme/small")).await.unwrap();
+        let mut stream = client.chat().create_stream(chat("acme/small", true)).await.unwrap();
         let (mut text, mut usage) = (String::new(), None);
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.unwrap();
@@ -101,7 +102,7 @@ fn async_openai_streams() {
 fn async_openai_notices_a_cut() {
     for model in ["acme/cut", "acme/cut-inside"] {
         with_client(|client| async move {
-            let mut stream = client.chat().create_stream(chat(model)).await.unwrap();
+            let mut stream = client.chat().create_stream(chat(model, true)).await.unwrap();
             let mut failed = false;
             while let Some(chunk) = stream.next().await {
                 failed |= chunk.is_err();

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("secret", Some(&[])),
     ("clock", Some(&[])),
-    ("access", Some(GROUND)),
-    ("keys", Some(GROUND)),
+    ("textfile", Some(&[])),
+    ("access", Some(FILES)),
+    ("keys", Some(FILES)),
     ("ledger", Some(GROUND)),
     ("openrouter", Some(GROUND)),
     ("upstream", Some(GROUND)),
@@ -19,6 +20,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("control", Some(&["keys", "ledger", "clock"])),
     ("metrics", Some(&["keys", "ledger", "clock"])),
     ("config", Some(&["secret"])),
+    ("logging", Some(&["config"])),
     ("watch", Some(&["secret"])),
     ("cli", Some(&[])),
     ("commands", None),
@@ -26,8 +28,11 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("lib", Some(&[])),
 ];
 
-/// What everybody may stand on.
+/// What the leaves stand on; they never name each other.
 const GROUND: &[&str] = &["secret", "clock"];
+
+/// The same for those that keep a file of the operator's.
+const FILES: &[&str] = &["secret", "clock", "textfile"];
 
 /// The source files below `folder`, each with the module it belongs to.
 fn sources(folder: &Path) -> Vec<(String, PathBuf)> {

@@ -46,13 +46,13 @@ fn a_uri_beyond_16_kib_is_refused() {
 fn both_bounds_can_be_set() {
     let upstream = Upstream::answering(models);
     let hermux =
-        Setup::new(&upstream).flag("--max-header-bytes", "16384").flag("--max-uri-bytes", "1000").start();
+        Setup::new(&upstream).flag("--max-header-size", "16KiB").flag("--max-uri-size", "1024").start();
     assert_eq!(
         ask(&hermux, &Request::get("/v1/models").header("X", &"x".repeat(17_000))).unwrap().status(),
         431
     );
     assert_eq!(
-        ask(&hermux, &Request::get(&format!("/v1/models?{}", "x".repeat(1_000)))).unwrap().status(),
+        ask(&hermux, &Request::get(&format!("/v1/models?{}", "x".repeat(1_024)))).unwrap().status(),
         414
     );
     assert_eq!(

@@ -120,9 +120,10 @@ impl Upstream {
         Self::listen(listener, Expected::Something)
     }
 
-    /// An upstream that no request may reach.
+    /// An upstream that no request may reach. One that does is answered with 599, so that the test sees which it was.
     pub(crate) fn never_called() -> Self {
-        Self::listen(TcpListener::bind("127.0.0.1:0").expect("loopback has a free port"), Expected::Nothing)
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        Self::listen(listener, Expected::Nothing).answer(|exchange| exchange.json(599, "{}"))
     }
 
     /// An upstream that answers each request by `answer`, in a thread of its own.
