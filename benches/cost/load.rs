@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::mock::{Ask, length_of};
 
 /// No part may take longer than this.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So many streams are on their way to being open at the same time, fewer than a listen queue holds.
 const OPENING: usize = 64;
@@ -83,9 +83,11 @@ impl Callers {
         Ok(())
     }
 
-    fn wait(&mut self) -> io::Result<Vec<usize>> {
+    /// Waits for events; `left` answers are still to come.
+    fn wait(&mut self, left: usize) -> io::Result<Vec<usize>> {
         if Instant::now() > self.deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the answers took too long"));
+            let what = format!("{left} answers did not come within {} s", PATIENCE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         match self.poll.poll(&mut self.events, Some(Duration::from_secs(1))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -109,7 +111,7 @@ impl Callers {
             }
         }
         while answered < requests {
-            for at in self.wait()? {
+            for at in self.wait(requests - answered)? {
                 let caller = &mut self.all[at];
                 if !caller.asked {
                     if asked < requests {
@@ -141,7 +143,7 @@ impl Callers {
             while self.all.len() < count && self.all.len() < open + OPENING {
                 self.connect()?;
             }
-            for at in self.wait()? {
+            for at in self.wait(count - open)? {
                 let caller = &mut self.all[at];
                 if !caller.asked {
                     send(&mut caller.socket, &self.request)?;
@@ -169,7 +171,7 @@ impl Callers {
         self.deadline = Instant::now() + PATIENCE;
         let mut left = self.all.len();
         while left > 0 {
-            for at in self.wait()? {
+            for at in self.wait(left)? {
                 let caller = &mut self.all[at];
                 if caller.over {
                     continue;

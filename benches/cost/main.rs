@@ -53,7 +53,7 @@ struct Options {
     /// Without nginx, also where it is installed.
     #[arg(long)]
     no_nginx: bool,
-    /// Without hermux: nginx alone, to try out the bench.
+    /// Without the hermux of this source: what is left is nginx and the second one.
     #[arg(long)]
     no_hermux: bool,
     /// Measure these only.
@@ -166,15 +166,13 @@ fn contenders(options: &Options) -> io::Result<Vec<Contender>> {
             None => writeln!(io::stderr(), "nginx is not installed: no ratios to it")?,
         }
     }
-    if !options.no_hermux {
-        let this = PathBuf::from(env!("CARGO_BIN_EXE_hermux"));
-        let other = options.other.iter().map(|path| ("other", path.clone()));
-        for (name, binary) in other.chain([("hermux", this)]) {
-            for &keys in &options.keys {
-                let several = options.keys.len() > 1;
-                let label = if several { format!("{name} {keys} keys") } else { name.to_owned() };
-                contenders.push(Contender::hermux(label, binary.clone(), keys)?);
-            }
+    let this = (!options.no_hermux).then(|| PathBuf::from(env!("CARGO_BIN_EXE_hermux")));
+    for (name, binary) in [("other", options.other.clone()), ("hermux", this)] {
+        let Some(binary) = binary else { continue };
+        for &keys in &options.keys {
+            let several = options.keys.len() > 1;
+            let label = if several { format!("{name} {keys} keys") } else { name.to_owned() };
+            contenders.push(Contender::hermux(label, binary.clone(), keys)?);
         }
     }
     if contenders.is_empty() { Err(io::Error::other("nobody to measure")) } else { Ok(contenders) }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Socket, Type};
 
 /// The prompt, by which the mock also tells what to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,12 @@ struct Orders {
 impl Mock {
     /// Opens a port on loopback; a stream runs over `chunks` chunks, one with usage, and `[DONE]`.
     pub(crate) fn start(chunks: u32) -> io::Result<Self> {
-        let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        // A queue that holds all streams: a dropped SYN would cost whoever sent it a second.
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        listener.listen(4_096)?;
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener.into());
         let port = listener.local_addr()?.port();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -147,6 +153,7 @@ impl Drop for Mock {
     }
 }
 
+const GONE: usize = usize::MAX;
 const LISTENER: Token = Token(usize::MAX - 1);
 const WAKE: Token = Token(usize::MAX - 2);
 
@@ -157,7 +164,8 @@ struct Server {
     answers: Answers,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    /// The connections that wait in the middle of a stream.
+    /// The connections that wait in the middle of a stream; [`GONE`] where one was closed, so that the turns
+    /// of the others stay as they are.
     streams: Vec<usize>,
     chunks: u32,
 }
@@ -200,6 +208,7 @@ impl Server {
                 }
             }
             if playing.is_none() && self.orders.play.swap(false, Ordering::SeqCst) {
+                self.streams.retain(|&stream| stream != GONE);
                 playing = Some(Playing { since: Instant::now(), steps: 0 });
             }
             if let Some(at) = &mut playing {
@@ -275,7 +284,7 @@ impl Server {
         };
         let mut failed = Vec::new();
         for &at in self.streams.iter().skip(turn).step_by(BETWEEN_CHUNKS as usize) {
-            let Some(connection) = &mut self.connections[at] else { continue };
+            let Some(Some(connection)) = self.connections.get_mut(at) else { continue };
             if connection.socket.write(answer).ok() != Some(answer.len()) {
                 failed.push(at);
             }
@@ -287,7 +296,9 @@ impl Server {
 
     fn close(&mut self, at: usize) {
         if self.connections[at].take().is_some() {
-            self.streams.retain(|&stream| stream != at);
+            for stream in self.streams.iter_mut().filter(|stream| **stream == at) {
+                *stream = GONE;
+            }
             self.free.push(at);
         }
     }
