@@ -3,7 +3,6 @@
 mod files;
 mod listen;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -260,10 +259,7 @@ impl Worker {
                 }
             };
             let proxy = Proxy::new(self.shared, Upstream::new(self.connector));
-            let service = service_fn(move |request| {
-                let proxy = proxy.clone();
-                async move { Ok::<_, Infallible>(proxy.handle(request).await) }
-            });
+            let service = service_fn(move |request| proxy.clone().handle(request));
             server::serve(listener, self.permits, service, self.limits, self.phases).await;
         });
     }

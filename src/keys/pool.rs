@@ -1,6 +1,6 @@
 //! The choice of a key: the one used least today, lent out as a lease.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Key, KeyName};
@@ -8,7 +8,7 @@ use crate::clock::{Day, Time};
 
 /// The keys one process may use. Clones share it.
 ///
-/// A choice costs the logarithm of the number of keys.
+/// A choice costs the logarithm of the number of different uses, not of keys.
 #[derive(Clone, Debug)]
 pub struct KeyPool(Arc<Mutex<Pool>>);
 
@@ -17,8 +17,10 @@ struct Pool {
     day: Day,
     slots: Vec<Slot>,
     by_name: HashMap<KeyName, usize>,
-    /// The slots that may be lent, the next one first.
-    order: BTreeSet<Rank>,
+    /// The slots that may be lent, those of one rank together; no group is empty.
+    ranks: BTreeMap<Rank, Vec<usize>>,
+    /// How many may be lent.
+    lendable: usize,
 }
 
 /// One key and its use. A slot outlives its row in the file, so that a key that comes back the same day
@@ -26,26 +28,24 @@ struct Pool {
 #[derive(Debug)]
 struct Slot {
     key: Arc<Key>,
-    in_file: bool,
-    used: u64,
-    in_flight: u32,
-    chance: u32,
+    /// Where it stands in its rank's group; `None` when it is not in the file.
+    place: Option<usize>,
+    rank: Rank,
 }
 
-/// Least used today, then fewest in flight, then by chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Least used today, then fewest in flight. Among equals chance decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     used: u64,
     in_flight: u32,
-    chance: u32,
-    slot: usize,
 }
 
 impl KeyPool {
     /// A pool of `keys`, of which some were `used` (attempts, by name) on `day` already.
     #[must_use]
     pub fn new(keys: Vec<Key>, used: &HashMap<Box<str>, u64>, day: Day) -> Self {
-        let mut pool = Pool { day, slots: Vec::new(), by_name: HashMap::new(), order: BTreeSet::new() };
+        let mut pool =
+            Pool { day, slots: Vec::new(), by_name: HashMap::new(), ranks: BTreeMap::new(), lendable: 0 };
         pool.replace(keys, |name| used.get(name.as_str()).copied().unwrap_or(0));
         Self(Arc::new(Mutex::new(pool)))
     }
@@ -55,11 +55,11 @@ impl KeyPool {
     pub fn lease(&self, now: Time) -> Option<Lease> {
         let mut pool = self.lock();
         pool.turn(now.day());
-        let slot = pool.order.first()?.slot;
-        pool.change(slot, |slot| {
-            slot.used += 1;
-            slot.in_flight += 1;
-            slot.chance = rand::random();
+        let group = pool.ranks.values().next()?;
+        let slot = group[rand::random_range(..group.len())];
+        pool.change(slot, |rank| {
+            rank.used += 1;
+            rank.in_flight += 1;
         });
         let key = Arc::clone(&pool.slots[slot].key);
         drop(pool);
@@ -74,7 +74,7 @@ impl KeyPool {
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().order.len()
+        self.lock().lendable
     }
 
     /// Whether there are none.
@@ -91,23 +91,22 @@ impl KeyPool {
 
 impl Pool {
     fn replace(&mut self, keys: Vec<Key>, used_before: impl Fn(&KeyName) -> u64) {
-        self.order.clear();
         for slot in &mut self.slots {
-            slot.in_file = false;
+            slot.place = None;
         }
+        let mut listed = Vec::with_capacity(keys.len());
         for key in keys {
             if let Some(&at) = self.by_name.get(key.name()) {
-                let slot = &mut self.slots[at];
-                slot.in_file = true;
-                slot.key = Arc::new(key);
+                self.slots[at].key = Arc::new(key);
+                listed.push(at);
             } else {
-                let used = used_before(key.name());
+                let rank = Rank { used: used_before(key.name()), in_flight: 0 };
                 self.by_name.insert(key.name().clone(), self.slots.len());
-                let key = Arc::new(key);
-                self.slots.push(Slot { key, in_file: true, used, in_flight: 0, chance: rand::random() });
+                listed.push(self.slots.len());
+                self.slots.push(Slot { key: Arc::new(key), place: None, rank });
             }
         }
-        self.line_up();
+        self.line_up(listed);
     }
 
     /// Starts a new day's counts when `today` is not the day counted so far.
@@ -117,35 +116,49 @@ impl Pool {
         }
         self.day = today;
         for slot in &mut self.slots {
-            slot.used = 0;
+            slot.rank.used = 0;
         }
-        self.line_up();
+        let listed = (0..self.slots.len()).filter(|&at| self.slots[at].place.is_some()).collect();
+        self.line_up(listed);
     }
 
-    fn line_up(&mut self) {
-        self.order = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.in_file)
-            .map(|(at, slot)| slot.rank(at))
-            .collect();
+    fn line_up(&mut self, listed: Vec<usize>) {
+        self.lendable = listed.len();
+        self.ranks.clear();
+        for at in listed {
+            self.enter(at);
+        }
     }
 
-    fn change(&mut self, at: usize, change: impl FnOnce(&mut Slot)) {
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Rank)) {
+        let is_listed = self.leave(at);
+        change(&mut self.slots[at].rank);
+        if is_listed {
+            self.enter(at);
+        }
+    }
+
+    fn enter(&mut self, at: usize) {
         let slot = &mut self.slots[at];
-        let before = slot.rank(at);
-        change(slot);
-        let after = slot.rank(at);
-        if self.order.remove(&before) {
-            self.order.insert(after);
-        }
+        let group = self.ranks.entry(slot.rank).or_default();
+        slot.place = Some(group.len());
+        group.push(at);
     }
-}
 
-impl Slot {
-    fn rank(&self, at: usize) -> Rank {
-        Rank { used: self.used, in_flight: self.in_flight, chance: self.chance, slot: at }
+    /// Takes a slot out of its group; false when it was in none.
+    fn leave(&mut self, at: usize) -> bool {
+        let slot = &mut self.slots[at];
+        let Some(place) = slot.place.take() else { return false };
+        let rank = slot.rank;
+        if let Some(group) = self.ranks.get_mut(&rank) {
+            group.swap_remove(place);
+            if let Some(&moved) = group.get(place) {
+                self.slots[moved].place = Some(place);
+            } else if group.is_empty() {
+                self.ranks.remove(&rank);
+            }
+        }
+        true
     }
 }
 
@@ -168,13 +181,13 @@ impl Lease {
     pub fn count_again(&self, now: Time) {
         let mut pool = self.pool.lock();
         pool.turn(now.day());
-        pool.change(self.slot, |slot| slot.used += 1);
+        pool.change(self.slot, |rank| rank.used += 1);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.lock().change(self.slot, |slot| slot.in_flight -= 1);
+        self.pool.lock().change(self.slot, |rank| rank.in_flight -= 1);
     }
 }
 

@@ -89,12 +89,24 @@ impl UsageTap {
                 State::AfterKey => {
                     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':');
                     let at = rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
-                    match rest.get(at) {
-                        Some(b'{') => self.state = State::Object(Box::default()),
-                        Some(_) => self.state = State::Search(0),
-                        None => {}
+                    let rest = &rest[at..];
+                    match rest.first() {
+                        Some(b'{') => {
+                            if let Some((found, length)) = whole_object(rest) {
+                                self.usage.learn(&found);
+                                self.state = State::Search(0);
+                                &rest[length..]
+                            } else {
+                                self.state = State::Object(Box::default());
+                                rest
+                            }
+                        }
+                        Some(_) => {
+                            self.state = State::Search(0);
+                            rest
+                        }
+                        None => rest,
                     }
-                    &rest[at..]
                 }
                 State::Object(object) => {
                     let (taken, over) = object.take(rest);
@@ -148,6 +160,15 @@ fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
         return Err(0);
     }
     Err((1..KEY.len()).rev().find(|&length| bytes.ends_with(&KEY[..length])).unwrap_or(0))
+}
+
+/// Reads the object that begins `bytes`, where all of it is there, as it mostly is: what it says and its
+/// length. What is cut, too long or not JSON is left to [`Object`].
+fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
+    let bytes = &bytes[..bytes.len().min(LONGEST_OBJECT)];
+    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<Fields>();
+    let Fields(usage) = objects.next()?.ok()?;
+    Some((usage, objects.byte_offset()))
 }
 
 /// A `usage` object on its way: its bytes so far.

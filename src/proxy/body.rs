@@ -25,7 +25,7 @@ pub(super) enum RequestBody {
     /// All of it; it can be sent any number of times.
     Whole(Bytes),
     /// Too large to keep: it can be sent once, as it comes; then nothing is left.
-    Passing(Option<Passing>),
+    Passing(Option<Box<Passing>>),
 }
 
 impl RequestBody {
@@ -63,7 +63,7 @@ impl RequestBody {
                 Err(other) => trailers = other.into_trailers().ok(),
             }
         }
-        Ok(Self::Passing(Some(Passing {
+        Ok(Self::Passing(Some(Box::new(Passing {
             length,
             pieces,
             trailers,
@@ -71,7 +71,7 @@ impl RequestBody {
             access_token: access_token.into(),
             patience,
             silence: None,
-        })))
+        }))))
     }
 
     /// What is known of it: all of it, or its beginning.
@@ -86,7 +86,7 @@ impl RequestBody {
     }
 
     /// The body for one attempt; `None` when it was sent already and cannot be sent again.
-    pub(super) fn outgoing(&mut self) -> Option<Outgoing<Passing>> {
+    pub(super) fn outgoing(&mut self) -> Option<Outgoing<Box<Passing>>> {
         match self {
             Self::Empty => Some(Outgoing::Empty),
             Self::Whole(body) => Some(Outgoing::Full(body.clone())),

@@ -8,6 +8,7 @@ mod refusal;
 mod route;
 mod tap;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,12 +89,12 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+    pub async fn handle(self, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
         if let Some(answer) = self.probe(&request) {
-            return answer;
+            return Ok(answer);
         }
         let (parts, body) = request.into_parts();
-        match self.relay(&parts, body).await {
+        Ok(match self.relay(&parts, body).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 tracing::debug!(
@@ -105,7 +106,7 @@ impl Proxy {
                 );
                 refusal.into_response(route::dialect_of(&parts.uri))
             }
-        }
+        })
     }
 
     async fn relay(&self, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refusal> {

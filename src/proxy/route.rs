@@ -62,7 +62,7 @@ const MANAGEMENT: [&str; 13] = [
 ];
 
 /// Management below a first segment that is otherwise open.
-const MANAGEMENT_BELOW: [&str; 2] = ["auth/keys", "generation/feedback"];
+const MANAGEMENT_BELOW: [(&str, &str); 2] = [("auth", "keys"), ("generation", "feedback")];
 
 /// Finds the route of a request, or why it must not leave.
 pub(super) fn of<'a>(
@@ -196,15 +196,16 @@ fn is_devious(plain: &[u8]) -> bool {
 }
 
 fn is_management(below: &[u8]) -> bool {
-    let below = String::from_utf8_lossy(below).to_ascii_lowercase();
+    let is_noise = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
     let mut segments = below
-        .split('/')
-        .map(|segment| segment.split([';', '?', '#']).next().unwrap_or(segment).trim())
+        .split(|&byte| byte == b'/')
+        .map(|segment| segment.split(is_noise).next().unwrap_or(segment).trim_ascii())
         .filter(|segment| !segment.is_empty());
     let first = segments.next().unwrap_or_default();
     let second = segments.next().unwrap_or_default();
-    MANAGEMENT.contains(&first)
-        || MANAGEMENT_BELOW.iter().any(|path| path.split_once('/') == Some((first, second)))
+    let is = |segment: &[u8], name: &str| segment.eq_ignore_ascii_case(name.as_bytes());
+    MANAGEMENT.iter().any(|name| is(first, name))
+        || MANAGEMENT_BELOW.iter().any(|(parent, child)| is(first, parent) && is(second, child))
 }
 
 /// A name for the path in the ledger: ids of resources are left out, so that names stay few.

@@ -22,12 +22,11 @@ const SEARCHED: usize = 64 << 10;
 
 /// The body of every answer.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every body is a tap, and the server boxes it once")]
 pub enum ProxyBody {
     /// An answer that hermux made itself.
     Own(Option<Bytes>),
-    /// Upstream's answer.
-    Tapped(Tap),
+    /// Upstream's answer. Boxed, since it passes through many hands.
+    Tapped(Box<Tap>),
 }
 
 impl From<Bytes> for ProxyBody {
@@ -101,7 +100,7 @@ impl Tap {
         inference: bool,
         dialect: Dialect,
         log: Option<LogLine>,
-    ) -> (Self, StatusCode, HeaderMap) {
+    ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { answer, lease, mut entry } = answered;
         let (status, headers) = (answer.status, answer.headers);
         let is_error = status.as_u16() >= 400;
@@ -113,7 +112,7 @@ impl Tap {
         let usage =
             (inference && readable && !is_error && (is_sse || media_type_is(&headers, b"application/json")))
                 .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
-        let tap = Self {
+        let tap = Box::new(Self {
             // An event could not be added to a body of announced length.
             sse: (is_sse && readable && !headers.contains_key(CONTENT_LENGTH))
                 .then(|| Sse { boundary: Boundary::new(), dialect }),
@@ -125,7 +124,7 @@ impl Tap {
             entry,
             lease,
             log: log.map(Box::new),
-        };
+        });
         (tap, status, headers)
     }
 

@@ -19,23 +19,21 @@ const YIELDS: u8 = 2;
 /// still had buffered; so the error waits until the socket took everything.
 #[derive(Debug)]
 pub(super) struct Delivered<B: Body> {
-    // Boxed, so that it can be polled pinned without a pin projection crate, and to keep hyper's
-    // connection small.
-    inner: Pin<Box<B>>,
+    inner: B,
     broken: Option<(B::Error, u8)>,
     in_flight: Option<InFlight>,
 }
 
 impl<B: Body> Delivered<B> {
     pub(super) fn new(inner: B, in_flight: Option<InFlight>) -> Self {
-        Self { inner: Box::pin(inner), broken: None, in_flight }
+        Self { inner, broken: None, in_flight }
     }
 }
 
-// The error is only moved, never pinned, and the body is pinned in its own box.
-impl<B: Body> Unpin for Delivered<B> {}
+// The error is only moved, never pinned.
+impl<B: Body + Unpin> Unpin for Delivered<B> {}
 
-impl<B: Body<Data = Bytes>> Body for Delivered<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for Delivered<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -45,7 +43,7 @@ impl<B: Body<Data = Bytes>> Body for Delivered<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         if this.broken.is_none() {
-            match this.inner.as_mut().poll_frame(cx) {
+            match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(Some(Err(error))) => this.broken = Some((error, YIELDS)),
                 other => return other,
             }

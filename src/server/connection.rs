@@ -167,7 +167,7 @@ impl Drop for InFlight {
 pub(crate) async fn run<S, B>(mut stream: TcpStream, service: S, limits: &Limits, state: &Rc<State>)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let sniffed = {
@@ -193,7 +193,8 @@ where
             .max_send_buf_size(64 << 10)
             .max_pending_accept_reset_streams(20)
             .serve_connection(io, counted);
-        drive(connection, state).await;
+        // Boxed, so that HTTP/1 connections do not carry its size.
+        Box::pin(drive(connection, state)).await;
     } else {
         let connection = http1::Builder::new()
             .writev(false)
@@ -280,14 +281,17 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.state.request_began(&request);
         let in_flight = Some(InFlight(Rc::clone(&self.state)));
-        CountedFuture { answer: Box::pin(self.service.call(request)), in_flight }
+        CountedFuture { answer: self.service.call(request), in_flight }
     }
 }
 
-/// A request until its answer's head is here. Boxed inside, so that an idle connection stays small.
-struct CountedFuture<F> {
-    answer: Pin<Box<F>>,
-    in_flight: Option<InFlight>,
+pin_project_lite::pin_project! {
+    /// A request until its answer's head is here.
+    struct CountedFuture<F> {
+        #[pin]
+        answer: F,
+        in_flight: Option<InFlight>,
+    }
 }
 
 impl<F, B> Future for CountedFuture<F>
@@ -297,9 +301,10 @@ where
 {
     type Output = Result<Response<Delivered<B>>, Infallible>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = std::task::ready!(self.answer.as_mut().poll(cx));
-        let in_flight = self.in_flight.take();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = std::task::ready!(this.answer.poll(cx));
+        let in_flight = this.in_flight.take();
         Poll::Ready(answer.map(|answer| answer.map(|body| Delivered::new(body, in_flight))))
     }
 }
