@@ -62,8 +62,8 @@ fn a_stream_cut_at_every_byte_boundary_passes_unaltered_and_its_usage_is_found()
         exchange.keep();
     }
     let requests = stream.len() as u64 - 1;
-    let sum = hermux.stats_when("every request in the ledger", |sum| sum.requests == requests);
-    assert_eq!((sum.prompt_tokens, sum.completion_tokens), (9 * requests, 4 * requests));
+    let sum = hermux.stats_when("every usage in the ledger", |sum| sum.completion_tokens == 4 * requests);
+    assert_eq!((sum.requests, sum.prompt_tokens), (requests, 9 * requests));
 }
 
 #[test]

@@ -10,15 +10,15 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::PATIENCE;
 use super::request::Request;
 use super::upstream::Upstream;
 use super::wire::{Connection, End, Head};
-use super::{PATIENCE, eventually};
 
 /// The access token in `allow.txt`, whose caller is called `tester`.
 pub(crate) const TOKEN: &str = "hx-0123456789abcdef0123456789abcdef-tests";
@@ -418,7 +418,18 @@ impl Hermux {
 
     /// Waits until `hermux stats` shows what `wanted` looks for; entries are written in batches.
     pub(crate) fn stats_when(&self, what: &str, wanted: impl Fn(&KeyStats) -> bool) -> KeyStats {
-        eventually(what, || Some(KeyStats::sum(&self.stats())).filter(&wanted))
+        let start = Instant::now();
+        loop {
+            let sum = KeyStats::sum(&self.stats());
+            if wanted(&sum) {
+                return sum;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "this did not come about in {PATIENCE:?}: {what}; the sums: {sum:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Its resident memory, bytes.

@@ -196,14 +196,22 @@ impl Connection {
     pub(crate) fn fill_within(&mut self, patience: Duration) -> Option<Got> {
         self.stream.set_read_timeout(Some(patience)).expect("a TCP socket takes options");
         let mut buffer = vec![0; 256 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => Some(Got::Fin),
-            Ok(read) => {
-                self.unread.extend_from_slice(&buffer[..read]);
-                Some(Got::Bytes)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
-            Err(_) => Some(Got::Reset),
+        loop {
+            return match self.stream.read(&mut buffer) {
+                Ok(0) => Some(Got::Fin),
+                Ok(read) => {
+                    self.unread.extend_from_slice(&buffer[..read]);
+                    Some(Got::Bytes)
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => continue,
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => None,
+                    ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                        Some(Got::Reset)
+                    }
+                    _ => panic!("the connection can't be read: {error}"),
+                },
+            };
         }
     }
 
