@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
 
+/// Among how many of the least used keys chance decides.
+const CHANCE: usize = 16;
+
 /// The keys one process may use. Clones share it.
 ///
 /// A choice costs the logarithm of the number of different uses, not of keys.
@@ -56,7 +59,8 @@ impl KeyPool {
         let mut pool = self.lock();
         pool.turn(now.day());
         let group = pool.ranks.values().next()?;
-        let slot = group[rand::random_range(..group.len())];
+        // Chance among the last few: with thousands of keys, neighbours are in the processor's caches.
+        let slot = group[rand::random_range(group.len().saturating_sub(CHANCE)..group.len())];
         pool.change(slot, |rank| {
             rank.used += 1;
             rank.in_flight += 1;
@@ -122,8 +126,13 @@ impl Pool {
         self.line_up(listed);
     }
 
-    fn line_up(&mut self, listed: Vec<usize>) {
+    fn line_up(&mut self, mut listed: Vec<usize>) {
         self.lendable = listed.len();
+        // Nobody is always the first of a day.
+        if !listed.is_empty() {
+            let first = rand::random_range(..listed.len());
+            listed.rotate_left(first);
+        }
         self.ranks.clear();
         for at in listed {
             self.enter(at);

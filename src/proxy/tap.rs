@@ -199,15 +199,19 @@ impl Tap {
 
     /// A cut stream stays cut; between two events there is room to say so.
     fn break_off(&mut self, error: BodyError) -> Result<Frame<Bytes>, BodyError> {
+        let message = format!("hermux: {error}");
+        let event = self.sse.as_ref().filter(|sse| sse.boundary.at_event_boundary()).map(|sse| {
+            let id = self.entry.report.generation.as_deref().unwrap_or_default();
+            error_event(sse.dialect, 502, &message, &Stream { id, ..Stream::default() })
+        });
         self.settle(Outcome::Failed);
         tracing::warn!(key = %self.lease.key().name(), "an answer broke off: {error}");
-        match &self.sse {
-            Some(sse) if sse.boundary.at_event_boundary() => {
-                let event = error_event(sse.dialect, 502, &format!("hermux: {error}"), &Stream::default());
+        match event {
+            Some(event) => {
                 self.broken = Some(error);
                 Ok(Frame::data(event))
             }
-            _ => Err(error),
+            None => Err(error),
         }
     }
 
