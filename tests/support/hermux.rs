@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -252,7 +252,7 @@ impl Process {
     }
 
     fn running(&self) -> bool {
-        let mut exited = self.exited.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut exited = self.exited.lock().unwrap_or_else(PoisonError::into_inner);
         if exited.is_none() {
             *exited = self.exit.try_recv().ok();
         }
@@ -263,12 +263,16 @@ impl Process {
 impl Drop for Process {
     #[expect(clippy::print_stderr, reason = "a failed test shows what hermux said")]
     fn drop(&mut self) {
-        if self.running() {
+        let ended = if self.running() {
             Command::new("kill").args(["-s", "KILL", &self.pid.to_string()]).status().ok();
-        }
+            String::new()
+        } else {
+            let exited = *self.exited.lock().unwrap_or_else(PoisonError::into_inner);
+            exited.map(|status| format!(" and had ended ({status})")).unwrap_or_default()
+        };
         let said = self.lines().join("\n");
         if thread::panicking() {
-            eprintln!("hermux said:\n{}", conceal(&said));
+            eprintln!("hermux said{ended}:\n{}", conceal(&said));
         } else {
             // Whatever a test does: no secret of the files may ever stand in the log.
             assert_eq!(said, conceal(&said), "a secret stands in the log");
