@@ -47,9 +47,9 @@ pub(super) struct Tools<'a> {
 /// Sends `demand` with the key that was used least, and once more with the same key when a kept-alive
 /// connection turns out to be dead before any byte of an answer.
 pub(super) async fn run(
-    tools: Tools<'_>,
+    tools: &Tools<'_>,
     demand: &Demand<'_>,
-    mut body: RequestBody,
+    body: &mut RequestBody,
 ) -> Result<Answered, Refusal> {
     let lease = tools.keys.lease(tools.clock.now()).ok_or(Refusal::NoKeys)?;
     let request = tools.ledger.next_request();

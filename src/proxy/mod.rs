@@ -89,12 +89,20 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(self, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
-        if let Some(answer) = self.probe(&request) {
-            return Ok(answer);
-        }
+    pub fn handle(
+        self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<ProxyBody>, Infallible>> {
+        // Taken apart before the future begins, which then holds each part once.
         let (parts, body) = request.into_parts();
-        Ok(match self.relay(&parts, body).await {
+        async move { Ok(self.answer(&parts, body).await) }
+    }
+
+    async fn answer(&self, parts: &Parts, body: Incoming) -> Response<ProxyBody> {
+        if let Some(answer) = self.probe(parts) {
+            return answer;
+        }
+        match self.relay(parts, body).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 tracing::debug!(
@@ -106,7 +114,7 @@ impl Proxy {
                 );
                 refusal.into_response(route::dialect_of(&parts.uri))
             }
-        })
+        }
     }
 
     async fn relay(&self, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refusal> {
@@ -125,10 +133,12 @@ impl Proxy {
 
         let keep =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
-        let body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
-        let wanted =
-            if route.inference { request::peek(body.beginning()) } else { request::Wanted::default() };
-
+        let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
+        let model: Arc<str> = if route.inference {
+            Arc::from(request::peek(body.beginning()).model.as_deref().unwrap_or_default())
+        } else {
+            Arc::from("")
+        };
         let target = target(&settings.base, &route, parts.uri.query());
         let demand = Demand {
             method: &parts.method,
@@ -137,7 +147,7 @@ impl Proxy {
             access_token: caller.access_token,
             inference: route.inference,
             caller: caller.name,
-            model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
+            model,
             path: Arc::from(route::label(route.path)),
         };
         let tools = Tools {
@@ -146,7 +156,7 @@ impl Proxy {
             upstream: &self.upstream,
             clock: &self.shared.clock,
         };
-        let answered = attempt::run(tools, &demand, body).await?;
+        let answered = attempt::run(&tools, &demand, &mut body).await?;
 
         let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
             caller: demand.caller,
@@ -176,13 +186,13 @@ impl Proxy {
     }
 
     /// The two paths that need no access token and say no more than yes or no.
-    fn probe(&self, request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
-        let is_well = match request.uri().path() {
+    fn probe(&self, parts: &Parts) -> Option<Response<ProxyBody>> {
+        let is_well = match parts.uri.path() {
             "/health" => true,
             "/ready" => self.shared.ready.load(Ordering::Relaxed),
             _ => return None,
         };
-        if request.method() != Method::GET && request.method() != Method::HEAD {
+        if parts.method != Method::GET && parts.method != Method::HEAD {
             return None;
         }
         let (status, text) =

@@ -194,7 +194,9 @@ where
             .max_pending_accept_reset_streams(20)
             .serve_connection(io, counted);
         // Boxed, so that HTTP/1 connections do not carry its size.
-        Box::pin(drive(connection, state)).await;
+        let mut connection = Box::pin(connection);
+        let mut obeyed = Order::Serve;
+        poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     } else {
         let connection = http1::Builder::new()
             .writev(false)
@@ -202,7 +204,9 @@ where
             // Room for the head and for what comes behind it in one read; a longer head is refused above.
             .max_buf_size(limits.max_header_bytes.saturating_add(16 << 10))
             .serve_connection(io, counted);
-        drive(connection, state).await;
+        let mut connection = pin!(connection);
+        let mut obeyed = Order::Serve;
+        poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     }
 }
 
@@ -238,29 +242,25 @@ where
     }
 }
 
-async fn drive<C: Connection>(connection: C, state: &State) {
-    let mut connection = pin!(connection);
-    let mut obeyed = Order::Serve;
-    poll_fn(|cx| {
-        match state.poll_order(cx, obeyed) {
-            Poll::Ready(Order::Cut) => return Poll::Ready(()),
-            Poll::Ready(order) => {
-                obeyed = order;
-                connection.as_mut().finish();
-                // Registers for the next order.
-                if state.poll_order(cx, obeyed).is_ready() {
-                    return Poll::Ready(());
-                }
-            }
-            Poll::Pending => {}
+/// Obeys what the connection was told since, then goes on serving it.
+fn poll_connection<C: Connection>(
+    mut connection: Pin<&mut C>,
+    state: &State,
+    obeyed: &mut Order,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    while let Poll::Ready(order) = state.poll_order(cx, *obeyed) {
+        if order == Order::Cut {
+            return Poll::Ready(());
         }
-        connection.as_mut().poll(cx).map(|ended| {
-            if let Err(error) = ended {
-                tracing::debug!("a caller's connection ended: {error}");
-            }
-        })
+        *obeyed = order;
+        connection.as_mut().finish();
+    }
+    connection.poll(cx).map(|ended| {
+        if let Err(error) = ended {
+            tracing::debug!("a caller's connection ended: {error}");
+        }
     })
-    .await;
 }
 
 /// The service, with its requests counted and its bodies delivered before they break.
@@ -281,17 +281,15 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.state.request_began(&request);
         let in_flight = Some(InFlight(Rc::clone(&self.state)));
-        CountedFuture { answer: self.service.call(request), in_flight }
+        CountedFuture { answer: Box::pin(self.service.call(request)), in_flight }
     }
 }
 
-pin_project_lite::pin_project! {
-    /// A request until its answer's head is here.
-    struct CountedFuture<F> {
-        #[pin]
-        answer: F,
-        in_flight: Option<InFlight>,
-    }
+/// A request until its answer's head is here. Boxed inside, so that a stream under way does not carry it:
+/// hyper keeps the room of this type as long as the connection.
+struct CountedFuture<F> {
+    answer: Pin<Box<F>>,
+    in_flight: Option<InFlight>,
 }
 
 impl<F, B> Future for CountedFuture<F>
@@ -301,10 +299,9 @@ where
 {
     type Output = Result<Response<Delivered<B>>, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = std::task::ready!(this.answer.poll(cx));
-        let in_flight = this.in_flight.take();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = std::task::ready!(self.answer.as_mut().poll(cx));
+        let in_flight = self.in_flight.take();
         Poll::Ready(answer.map(|answer| answer.map(|body| Delivered::new(body, in_flight))))
     }
 }

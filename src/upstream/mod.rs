@@ -317,18 +317,21 @@ impl Upstream {
     /// # Panics
     ///
     /// When it has to open a connection outside of a `LocalRuntime` or `LocalSet`.
-    pub async fn send<'a, H, B>(
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold each argument twice")]
+    pub fn send<'a, H, B>(
         &self,
         head: Head<'a, H>,
         body: Outgoing<B>,
         connection: Connection,
-    ) -> Result<Answer, SendError>
+    ) -> impl Future<Output = Result<Answer, SendError>>
     where
         H: Iterator<Item = (&'a [u8], &'a [u8])>,
         B: Body<Data = Bytes> + Unpin + 'static,
     {
-        let conn = self.worker.connection(connection).await?;
-        let mut asking = exchange::Asking::begin(Rc::clone(&self.worker), conn, head, body);
-        poll_fn(|cx| asking.poll(cx)).await
+        async move {
+            let conn = self.worker.connection(connection).await?;
+            let mut asking = exchange::Asking::begin(Rc::clone(&self.worker), conn, head, body);
+            poll_fn(|cx| asking.poll(cx)).await
+        }
     }
 }
