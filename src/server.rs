@@ -115,9 +115,8 @@ pub async fn serve<S, B>(
         let connections = Rc::clone(&connections);
         let service = service.clone();
         spawn_local(async move {
-            run(stream, service, &limits, &state).await;
-            connections.remove(&state);
-            drop(permit);
+            let open = Open { connections, state, _permit: permit };
+            run(stream, service, &limits, &open.state).await;
         });
     };
 
@@ -178,13 +177,15 @@ async fn accept(
     }
 }
 
-/// A connection that waits in the backlog, if there is one right now.
+/// A connection that waits in the backlog, if there is one right now. Unconstrained, since the runtime's
+/// own budget would look like an empty backlog.
 async fn next_waiting(listener: &TcpListener) -> Option<TcpStream> {
-    let stream = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-        std::task::Poll::Ready(Ok((stream, _))) => std::task::Poll::Ready(Some(stream)),
-        std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => std::task::Poll::Ready(None),
-    })
-    .await?;
+    let stream =
+        tokio::task::coop::unconstrained(std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+            std::task::Poll::Ready(Ok((stream, _))) => std::task::Poll::Ready(Some(stream)),
+            std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => std::task::Poll::Ready(None),
+        }))
+        .await?;
     prepare(&stream);
     Some(stream)
 }
@@ -194,6 +195,19 @@ fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// An open connection; forgotten, and its permit given back, when dropped, be it by a panic.
+struct Open {
+    connections: Rc<Connections>,
+    state: Rc<State>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.remove(&self.state);
+    }
 }
 
 impl Connections {
@@ -233,6 +247,7 @@ async fn sweep(connections: Rc<Connections>, limits: Limits) {
         u64::try_from(timeout.as_millis().div_ceil(period.as_millis())).unwrap_or(u64::MAX)
     };
     let (header, idle) = (ticks(limits.header_timeout), ticks(limits.keep_alive_timeout));
+    let second = ticks(Duration::from_secs(1));
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -240,9 +255,15 @@ async fn sweep(connections: Rc<Connections>, limits: Limits) {
         let now = connections.ticker.now() + 1;
         connections.ticker.0.set(now);
         for state in connections.open.borrow().values() {
-            if state.slow_since().is_some_and(|since| now - since > header) {
+            let idles_for = |limit: u64| state.idle_since().is_some_and(|since| now - since > limit);
+            // Whoever was told to finish and does not has a second; whoever takes nothing of an answer's
+            // tail has the header timeout besides.
+            let too_long = state.slow_since().is_some_and(|since| now - since > header)
+                || (state.outstays() && idles_for(second))
+                || idles_for(idle.saturating_add(header));
+            if too_long {
                 state.order(Order::Cut);
-            } else if state.idle_since().is_some_and(|since| now - since > idle) {
+            } else if idles_for(idle) {
                 state.order(Order::Finish);
             }
         }

@@ -55,7 +55,7 @@ impl RequestBody {
             match frame.into_data() {
                 Ok(piece) => {
                     kept += piece.len();
-                    pieces.push_back(piece);
+                    keep_piece(&mut pieces, piece);
                     if incoming.is_end_stream() {
                         return Ok(Self::Whole(join(pieces, kept)));
                     }
@@ -100,6 +100,23 @@ impl RequestBody {
     /// Whether it can be sent more than once.
     pub(super) fn is_whole(&self) -> bool {
         !matches!(self, Self::Passing(_))
+    }
+}
+
+/// Appends `piece`; small ones are put together, for each costs far more memory than its bytes.
+fn keep_piece(pieces: &mut VecDeque<Bytes>, piece: Bytes) {
+    const SMALL: usize = 4 << 10;
+    match pieces.back_mut() {
+        Some(last) if piece.len() < SMALL && last.len() < 2 * SMALL => {
+            let mut joined = std::mem::take(last).try_into_mut().unwrap_or_else(|last| {
+                let mut copy = BytesMut::with_capacity(3 * SMALL);
+                copy.extend_from_slice(&last);
+                copy
+            });
+            joined.extend_from_slice(&piece);
+            *last = joined.freeze();
+        }
+        _ => pieces.push_back(piece),
     }
 }
 

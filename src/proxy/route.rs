@@ -151,35 +151,19 @@ fn kind(method: &Method, below: &str) -> (bool, Dialect) {
 
 /// Undoes percent-encoding until none is left, however often it was applied.
 fn decode_wholly(path: &str) -> Vec<u8> {
-    let mut bytes = path.as_bytes().to_vec();
-    loop {
-        let before = bytes.len();
-        bytes = decode_once(&bytes);
-        // Each escape that is undone takes two bytes away, so this ends.
-        if bytes.len() == before {
-            return bytes;
+    let mut bytes = Vec::with_capacity(path.len());
+    // Each byte may complete an escape, whose byte may complete another; each escape is undone once, so the
+    // whole is linear.
+    for byte in path.bytes() {
+        bytes.push(byte);
+        while let [.., b'%', high, low] = bytes[..]
+            && let (Some(high), Some(low)) = (hex(high), hex(low))
+        {
+            bytes.truncate(bytes.len() - 3);
+            bytes.push(high << 4 | low);
         }
     }
-}
-
-fn decode_once(bytes: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&first, tail)) = rest.split_first() {
-        match tail {
-            [high, low, after @ ..] if first == b'%' => {
-                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                    decoded.push(high << 4 | low);
-                    rest = after;
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        decoded.push(first);
-        rest = tail;
-    }
-    decoded
+    bytes
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -73,6 +73,8 @@ pub struct Tap {
     sse: Option<Sse>,
     redactor: Option<Redactor>,
     broken: Option<BodyError>,
+    /// They wait until what the redactor held back has gone.
+    trailers: Option<HeaderMap>,
     ended: bool,
     entry: OpenEntry,
     lease: Lease,
@@ -120,6 +122,7 @@ impl Tap {
             body: answer.body,
             usage,
             broken: None,
+            trailers: None,
             ended: false,
             entry,
             lease,
@@ -140,6 +143,10 @@ impl Tap {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(trailers) = self.trailers.take() {
+            self.settle_whole();
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
@@ -162,6 +169,13 @@ impl Tap {
                     Err(other) => {
                         let Ok(mut trailers) = other.into_trailers() else { continue };
                         clean_trailers_for_caller(&mut trailers, self.lease.key());
+                        let held = self.redactor.take().map(|redactor| redactor.held).unwrap_or_default();
+                        if !held.is_empty() {
+                            self.trailers = Some(trailers);
+                            return Poll::Ready(Some(Ok(Frame::data(held.freeze()))));
+                        }
+                        // hyper does not ask for what would come behind the trailers, either.
+                        self.settle_whole();
                         return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
                     }
                 },
@@ -199,6 +213,11 @@ impl Tap {
 
     /// A cut stream stays cut; between two events there is room to say so.
     fn break_off(&mut self, error: BodyError) -> Result<Frame<Bytes>, BodyError> {
+        // The caller broke its own upload off while the answer came already.
+        if matches!(error, BodyError::RequestBody) {
+            self.settle(Outcome::Cancelled);
+            return Err(error);
+        }
         let message = format!("hermux: {error}");
         let event = self.sse.as_ref().filter(|sse| sse.boundary.at_event_boundary()).map(|sse| {
             let id = self.entry.report.generation.as_deref().unwrap_or_default();

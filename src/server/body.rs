@@ -60,6 +60,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Delivered<B> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if this.broken.is_some()
+            && let Some(in_flight) = &this.in_flight
+        {
+            in_flight.state().answer_broke();
+        }
         Poll::Ready(this.broken.take().map(|(error, _)| Err(error)))
     }
 

@@ -48,8 +48,11 @@ pub(crate) struct State {
     had_body: Cell<bool>,
     /// The end of an answer is told by closing, so a cut must not look like one.
     ends_by_closing: Cell<bool>,
+    /// An answer was broken off.
+    broke: Cell<bool>,
     blocked: Cell<bool>,
-    flush_waker: RefCell<Option<Waker>>,
+    /// Bodies that wait for the socket: one on HTTP/1, any number of streams on HTTP/2.
+    flush_wakers: RefCell<Vec<Waker>>,
 }
 
 impl State {
@@ -66,8 +69,9 @@ impl State {
             is_h2: Cell::new(false),
             had_body: Cell::new(false),
             ends_by_closing: Cell::new(false),
+            broke: Cell::new(false),
             blocked: Cell::new(false),
-            flush_waker: RefCell::default(),
+            flush_wakers: RefCell::default(),
         }
     }
 
@@ -96,7 +100,8 @@ impl State {
     }
 
     pub(super) fn bytes_arrived(&self) {
-        if self.in_flight.get() == 0 && self.head_since.get().is_none() {
+        // While an answer is still being flushed, what arrives is pipelined and waits its turn.
+        if self.in_flight.get() == 0 && !self.blocked.get() && self.head_since.get().is_none() {
             self.head_since.set(Some(self.ticker.now()));
         }
     }
@@ -107,19 +112,37 @@ impl State {
 
     pub(super) fn set_blocked(&self, blocked: bool) {
         self.blocked.set(blocked);
-        if !blocked && let Some(waker) = self.flush_waker.borrow_mut().take() {
-            waker.wake();
+        if !blocked {
+            // A caller that still takes the tail of its last answer is not idle. On HTTP/2 the server's own
+            // frames, pings say, would pass for that.
+            if !self.is_h2.get() && self.in_flight.get() == 0 {
+                self.idle_since.set(self.ticker.now());
+            }
+            self.flush_wakers.take().into_iter().for_each(Waker::wake);
         }
     }
 
     /// Whether everything given to the socket so far has gone; else `cx` is woken when some has.
     pub(super) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         if self.blocked.get() {
-            *self.flush_waker.borrow_mut() = Some(cx.waker().clone());
+            let mut wakers = self.flush_wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                wakers.push(cx.waker().clone());
+            }
             Poll::Pending
         } else {
             Poll::Ready(())
         }
+    }
+
+    pub(super) fn answer_broke(&self) {
+        self.broke.set(true);
+    }
+
+    /// Whether it was told to finish, has nothing left to send, and yet stays: hyper waits for an HTTP/2
+    /// peer to acknowledge, for ever if need be.
+    pub(crate) fn outstays(&self) -> bool {
+        self.order.get() == Order::Finish && self.in_flight.get() == 0 && !self.blocked.get()
     }
 
     fn request_began(&self, request: &Request<Incoming>) {
@@ -195,7 +218,7 @@ where
             .serve_connection(io, counted);
         // Boxed, so that HTTP/1 connections do not carry its size.
         let mut connection = Box::pin(connection);
-        let mut obeyed = Order::Serve;
+        let mut obeyed = None;
         poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     } else {
         let connection = http1::Builder::new()
@@ -205,7 +228,7 @@ where
             .max_buf_size(limits.max_header_bytes.saturating_add(16 << 10))
             .serve_connection(io, counted);
         let mut connection = pin!(connection);
-        let mut obeyed = Order::Serve;
+        let mut obeyed = None;
         poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     }
 }
@@ -246,16 +269,27 @@ where
 fn poll_connection<C: Connection>(
     mut connection: Pin<&mut C>,
     state: &State,
-    obeyed: &mut Order,
+    obeyed: &mut Option<Order>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    while let Poll::Ready(order) = state.poll_order(cx, *obeyed) {
+    // What was read before the first order is served, whatever was ordered meanwhile.
+    if obeyed.is_none() {
+        *obeyed = Some(Order::Serve);
+        if poll_on(connection.as_mut(), cx).is_ready() {
+            return Poll::Ready(());
+        }
+    }
+    while let Poll::Ready(order) = state.poll_order(cx, obeyed.unwrap_or(Order::Serve)) {
         if order == Order::Cut {
             return Poll::Ready(());
         }
-        *obeyed = order;
+        *obeyed = Some(order);
         connection.as_mut().finish();
     }
+    poll_on(connection, cx)
+}
+
+fn poll_on<C: Connection>(connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll<()> {
     connection.poll(cx).map(|ended| {
         if let Err(error) = ended {
             tracing::debug!("a caller's connection ended: {error}");
@@ -320,5 +354,5 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 
 /// Whether a cut on this connection has to be a reset, because closing would look like an end.
 pub(super) fn must_reset(state: &State) -> bool {
-    state.ends_by_closing.get() && state.in_flight.get() > 0
+    state.ends_by_closing.get() && (state.in_flight.get() > 0 || state.broke.get() || state.blocked.get())
 }

@@ -76,7 +76,7 @@ impl Body for AnswerBody {
                 );
             };
             if exchange.poll_upload(cx).is_err() {
-                this.fail(BodyError::Cut);
+                this.fail(BodyError::RequestBody);
                 continue;
             }
             let decoder = &mut this.decoder;

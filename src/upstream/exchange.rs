@@ -109,6 +109,11 @@ impl Asking {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.ended(None))),
                 Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.ended(Some(&error)))),
+                // While the caller pauses in its upload, upstream is not late.
+                Poll::Pending if exchange.upload.as_ref().is_some_and(|upload| upload.waits_for_body()) => {
+                    exchange.conn.timer.rest();
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     let late = exchange.conn.timer.has_expired(&worker.ticker, worker.first_byte, cx);
                     return if late { Poll::Ready(Err(SendError::FirstByteTimeout)) } else { Poll::Pending };

@@ -253,6 +253,9 @@ pub enum BodyError {
     /// The connection ended before the body did.
     #[error("upstream closed the connection in the middle of its answer")]
     Cut,
+    /// The request's own body failed while its answer came already: the caller broke off.
+    #[error("the request's body broke off")]
+    RequestBody,
     /// No byte for `idle_timeout`.
     #[error("upstream fell silent in the middle of its answer")]
     Silent,

@@ -72,6 +72,11 @@ impl Upload {
         self.is_drained() && (self.body.is_none() || self.framing == Announced::Length(0))
     }
 
+    /// Whether it is the body's turn: everything it yielded so far is written.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.is_drained() && self.body.is_some()
+    }
+
     fn is_drained(&self) -> bool {
         self.at == self.written.len() && self.piece.is_empty() && !self.in_chunk
     }

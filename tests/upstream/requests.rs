@@ -193,7 +193,7 @@ fn an_upload_that_breaks_breaks_the_answer_under_way() {
         let (feeder, body) = feed();
         let answer = post_stream(&upstream, body, None).await.unwrap();
         tokio::task::spawn_local(async move { feeder.fail().await });
-        assert!(matches!(read(answer.body).await.2, Some(BodyError::Cut)));
+        assert!(matches!(read(answer.body).await.2, Some(BodyError::RequestBody)));
     });
     assert_eq!(server.join(), b"");
 }
