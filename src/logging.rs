@@ -2,11 +2,15 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Config, LogFormat};
+
+/// The target of the one line that tells when requests are served; it is shown whatever else is not.
+pub const READY: &str = "hermux::ready";
 
 /// Sends the log lines that `config` asks for to stderr, from now on and for the whole process.
 /// Fails where that was done before.
@@ -20,5 +24,7 @@ pub fn start(config: &Config) -> Result<(), TryInitError> {
         }
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(config.log.clone())).try_init()
+    tracing_subscriber::registry()
+        .with(layer.with_filter(config.log.clone().with_target(READY, LevelFilter::INFO)))
+        .try_init()
 }

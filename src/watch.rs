@@ -97,6 +97,10 @@ fn identity(_: &Metadata) -> Option<(u64, u64, i64, i64)> {
 }
 
 fn content(path: &Path) -> Option<u64> {
+    // What can be read only once is left to its reader.
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
     let mut hasher = DefaultHasher::new();
     Zeroizing::new(fs::read(path).ok()?).hash(&mut hasher);
     Some(hasher.finish())

@@ -366,13 +366,13 @@ mod allow_txt {
     #[test]
     fn a_line_is_a_token_with_or_without_a_name() {
         let folder = folder();
-        let text = "\u{feff}# whole-line comment\r\n\r\nhmx_one # ci\r\n  hmx_two\t#  build server  \r\nabc\r\n  # x\r\nhmx_three #\n";
+        let text = "\u{feff}# whole-line comment\r\n\r\nhmx_one_and_more # ci\r\n  hmx_two_and_more\t#  build server  \r\nabcdefghijklmnop\r\n  # x\r\nhmx_three_and_more #\n";
         let loaded = allow::load(&file(&folder, "allow.txt", text)).unwrap();
         assert_eq!(loaded.access.len(), 4);
-        assert_eq!(caller(&loaded.access, "hmx_one").as_deref(), Some("ci"));
-        assert_eq!(caller(&loaded.access, "hmx_two").as_deref(), Some("build server"));
-        assert_eq!(caller(&loaded.access, "abc").as_deref(), Some("ba7816bf"));
-        assert_eq!(caller(&loaded.access, "hmx_three").unwrap().len(), 8);
+        assert_eq!(caller(&loaded.access, "hmx_one_and_more").as_deref(), Some("ci"));
+        assert_eq!(caller(&loaded.access, "hmx_two_and_more").as_deref(), Some("build server"));
+        assert_eq!(caller(&loaded.access, "abcdefghijklmnop").as_deref(), Some("f39dac6c"));
+        assert_eq!(caller(&loaded.access, "hmx_three_and_more").unwrap().len(), 8);
         for no_token in ["#", "# whole-line comment", "ci", "x"] {
             assert_eq!(caller(&loaded.access, no_token), None);
         }
@@ -405,17 +405,28 @@ mod allow_txt {
     #[test]
     fn a_repeated_token_is_a_warning_and_its_first_name_counts() {
         let folder = folder();
-        let path = file(&folder, "allow.txt", "hmx_geheim # ci\n\nhmx_geheim # other\n");
+        let path = file(&folder, "allow.txt", "hmx_geheim_and_more # ci\n\nhmx_geheim_and_more # other\n");
         let loaded = allow::load(&path).unwrap();
-        assert_eq!(caller(&loaded.access, "hmx_geheim").as_deref(), Some("ci"));
+        assert_eq!(caller(&loaded.access, "hmx_geheim_and_more").as_deref(), Some("ci"));
         let wanted = format!("{}:3: the access token stands on line 1 already", path.display());
         assert_eq!(loaded.warnings, [wanted]);
     }
 
     #[test]
+    fn a_short_token_is_a_warning_that_does_not_show_it() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "abcdefghijklmnop\ngeheim\n");
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!(loaded.access.len(), 2);
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].starts_with(&format!("{}:2: ", path.display())), "{:?}", loaded.warnings);
+        assert!(!loaded.warnings[0].contains("geheim"), "{:?}", loaded.warnings);
+    }
+
+    #[test]
     fn two_tokens_of_one_name_both_count_with_a_warning() {
         let folder = folder();
-        let path = file(&folder, "allow.txt", "old # ci\nnew # ci\n");
+        let path = file(&folder, "allow.txt", "old_token_of_the_ci # ci\nnew_token_of_the_ci # ci\n");
         let loaded = allow::load(&path).unwrap();
         assert_eq!(loaded.access.len(), 2);
         let wanted = format!("{}:2: line 1 has the same caller, counted as one: ci", path.display());
@@ -443,7 +454,7 @@ mod allow_txt {
     #[test]
     fn a_file_that_others_can_read_is_a_warning() {
         let folder = folder();
-        let path = file(&folder, "allow.txt", "abc\n");
+        let path = file(&folder, "allow.txt", "abcdefghijklmnop\n");
         set_mode(&path, 0o604);
         let warnings = allow::load(&path).unwrap().warnings;
         assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");

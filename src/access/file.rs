@@ -101,6 +101,12 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
             continue;
         }
         token_lines.insert(token, number);
+        if token.len() < SHORTEST_SAFE {
+            warnings.push(format!(
+                "{shown}:{number}: an access token of fewer than {SHORTEST_SAFE} characters is easily guessed, \
+                 and headers that contain it do not go upstream; `hermux allow gen` makes a better one"
+            ));
+        }
         access.insert(token, name);
         // Two tokens of one caller are how tokens are renewed; by mistake they would blur who used what.
         if let Some(name) = name
@@ -203,6 +209,9 @@ fn parse(line: &str) -> Result<(&str, Option<&str>), Problem> {
         },
     }
 }
+
+/// Below this an access token is warned of, characters.
+const SHORTEST_SAFE: usize = 16;
 
 fn check_token(token: &str) -> Result<(), Problem> {
     if token.contains('#') {

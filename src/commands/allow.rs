@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::access::file;
 use crate::cli::AllowGenArgs;
 
@@ -17,6 +19,12 @@ pub(super) fn generate(
     let token = file::generate();
     let caller = file::append(path, args.name.as_deref(), &token)?;
     writeln!(told, "appended to {} for the caller `{caller}`; it is shown this once:", path.display())?;
-    writeln!(out, "{}", token.expose())?;
+    writeln!(out, "{}", token.expose()).and_then(|()| out.flush()).with_context(|| {
+        format!(
+            "the access token could not be written to standard output\n\
+             hint: remove the line of `{caller}` from {}, and make another one",
+            path.display()
+        )
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,10 @@ use crate::cli::{AllowCommand, Cli, Command, KeysCommand};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::keys::file::FileError as TokensError;
+use crate::ledger::OpenError;
+use crate::ledger::query::QueryError;
 use crate::logging;
+use crate::upstream::SetupError;
 
 /// Does what was typed.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -43,7 +46,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 #[error("{0}")]
 struct Usage(String);
 
-/// An error's exit code: 2 for usage and configuration, `tokens.csv` and `allow.txt` included, else 1.
+/// An error's exit code: 2 for usage and configuration, `tokens.csv`, `allow.txt`, certificates and the data
+/// directory included, 3 where the ledger could not be read, else 1.
 /// A closed pipe at the other end of stdout is no error.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -53,8 +57,12 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<Usage>()
         || error.is::<TokensError>()
         || error.is::<AllowError>()
+        || error.is::<SetupError>()
+        || error.is::<OpenError>()
     {
         2
+    } else if error.is::<QueryError>() {
+        3
     } else {
         1
     }

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
+use crate::logging::READY;
 use crate::proxy::{Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
 use crate::upstream::{Connector, Origin, Upstream};
@@ -71,9 +72,6 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
-    if access.is_empty() && !config.no_auth {
-        tracing::warn!("everybody is refused: there is no access token in {}", config.allow.display());
-    }
     let ledger = open_ledger(config, clock.clone())?;
     let used = ledger.used_today();
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
@@ -138,14 +136,25 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         .context("could not start the control thread")?;
 
     let (keys, access_tokens) = counts;
-    let entry = if config.no_auth {
-        ", no access tokens asked".to_owned()
+    let callers = if config.no_auth {
+        "no access token is asked for".to_owned()
     } else {
-        format!(", {access_tokens} access tokens")
+        counted(access_tokens, "access token")
     };
-    tracing::info!("ready: http://{address} ({keys} keys{entry}, data in {})", config.data_dir.display());
+    let data = config.data_dir.display();
+    // Its own target, so that it is shown however quiet the log is to be.
+    tracing::info!(
+        target: READY,
+        "ready: http://{address} ({}, {callers}, data in {data})",
+        counted(keys, "key"),
+    );
     notify(&[sd_notify::NotifyState::Ready]);
     Ok(Running { address, stop: Commands(commands), done, control })
+}
+
+/// A number with its noun: `1 key`, `3 keys`.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn upstream_settings(config: &Config) -> crate::upstream::Settings {
@@ -164,9 +173,9 @@ fn upstream_settings(config: &Config) -> crate::upstream::Settings {
 fn open_ledger(config: &Config, clock: Clock) -> anyhow::Result<Ledger> {
     match Ledger::open(&config.data_dir, clock.clone()) {
         Ok(ledger) => Ok(ledger),
-        Err(OpenError::Unwritable { .. }) => {
+        Err(OpenError::Unwritable { reason, .. }) => {
             tracing::warn!(
-                "use is counted in memory only and forgotten at the end: nothing can be written to {}",
+                "use is counted in memory only and forgotten at the end, since nothing can be written ({reason}): {}",
                 config.data_dir.display()
             );
             Ok(Ledger::in_memory(clock))

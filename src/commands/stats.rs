@@ -23,7 +23,7 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let day = clock.now().day();
     let keys = query::keys_on(data_dir, day)?;
-    let text = if args.json { json(&keys)? } else { table(&keys, day) };
+    let text = if args.json { json(&keys)? } else { table(&keys, day, data_dir) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
@@ -61,9 +61,12 @@ fn json<'a>(keys: &'a [KeyUse]) -> serde_json::Result<String> {
     Ok(serde_json::to_string(&Keys { keys })? + "\n")
 }
 
-fn table(keys: &[KeyUse], day: Day) -> String {
+fn table(keys: &[KeyUse], day: Day, data_dir: &Path) -> String {
     if keys.is_empty() {
-        return format!("nothing was used today, {day} (UTC)\nhint: start the proxy with: hermux serve\n");
+        return format!(
+            "nothing was used today, {day} (UTC), by the ledger in {}\nhint: start the proxy with: hermux serve\n",
+            data_dir.display()
+        );
     }
     // As many decimals as the finest cost needs, in every row: exact, and the points stand below each other.
     let decimals = keys.iter().map(|key| decimals(key.cost)).fold(2, usize::max);

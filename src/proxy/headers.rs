@@ -1,6 +1,8 @@
 //! What is stripped, swapped and added among the headers, in both directions.
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 
@@ -107,6 +109,11 @@ fn connection_names(headers: &HeaderMap, name: &HeaderName) -> bool {
     })
 }
 
+/// Whether a query holds the access token, which would so reach upstream and its logs.
+pub(super) fn is_in_query(query: Option<&str>, access_token: &[u8]) -> bool {
+    query.is_some_and(|query| holds(query.as_bytes(), access_token))
+}
+
 fn holds(value: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && value.len() >= needle.len() && memmem::find(value, needle).is_some()
 }
@@ -139,6 +146,8 @@ fn is_kept_from_callers(name: &HeaderName) -> bool {
     is_hop_by_hop(name.as_str())
         || name.as_str().starts_with("proxy-")
         || *name == SET_COOKIE
+        // Speaks of the origin that sent it, which for the caller is hermux.
+        || *name == ALT_SVC
         || *name == X_TOKEN_NAME
 }
 

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::attempt::{Demand, Tools};
@@ -28,6 +29,7 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::keys::pool::KeyPool;
 use crate::ledger::Ledger;
+use crate::openrouter::dialect::error_body;
 use crate::openrouter::request;
 use crate::upstream::Upstream;
 
@@ -109,7 +111,7 @@ impl Proxy {
                     target: "hermux::request",
                     status = refusal.status().as_u16(),
                     "{} refused: {}",
-                    parts.uri.path(),
+                    route::label(parts.uri.path()),
                     refusal.message(),
                 );
                 refusal.into_response(route::dialect_of(&parts.uri))
@@ -130,6 +132,9 @@ impl Proxy {
             route => route?,
         };
         let caller = self.admit(parts)?;
+        if headers::is_in_query(parts.uri.query(), caller.access_token) {
+            return Err(Refusal::BadRequest("the access token belongs in a header, not in the query"));
+        }
 
         let keep =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
@@ -166,7 +171,18 @@ impl Proxy {
         let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
         headers::for_caller(&mut headers, tap.lease().key());
         tap.begin();
-        let mut response = Response::new(ProxyBody::Tapped(tap));
+        let body = if tap.hides_what_it_says(&headers) {
+            // A key in it could not be found, so it stays here.
+            headers.remove(CONTENT_ENCODING);
+            headers.remove(CONTENT_LENGTH);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            tap.withhold();
+            let message = "hermux: upstream's error came encoded and was withheld";
+            ProxyBody::from(error_body(route.dialect, status.as_u16(), message))
+        } else {
+            ProxyBody::Tapped(tap)
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
@@ -199,9 +215,7 @@ impl Proxy {
             if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") };
         let mut response = Response::new(ProxyBody::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Some(response)
     }
 }

@@ -192,17 +192,30 @@ fn is_management(below: &[u8]) -> bool {
         || MANAGEMENT_BELOW.iter().any(|(parent, child)| is(first, parent) && is(second, child))
 }
 
-/// A name for the path in the ledger: ids of resources are left out, so that names stay few.
+/// A name for the path in the ledger and the log: ids of resources are left out, so that names stay few,
+/// and so is whatever looks like a key or an access token that was pasted there.
 pub(super) fn label(path: &str) -> String {
     const WITH_IDS: [&str; 7] = ["videos", "files", "batches", "containers", "presets", "interns", "vault"];
-    let mut segments = path.split('/').skip(1);
-    let first = segments.next().unwrap_or_default();
-    if !WITH_IDS.contains(&first) || segments.next().is_none() {
-        return path.chars().take(128).collect();
+    let mut label = String::with_capacity(path.len().min(LONGEST_LABEL));
+    let mut is_id = false;
+    for segment in path.split('/').skip(1) {
+        if label.len() + segment.len() > LONGEST_LABEL {
+            label.push_str("/…");
+            break;
+        }
+        label.push('/');
+        label.push_str(match segment {
+            _ if is_id => "{id}",
+            _ if segment.contains("hmx_") || segment.contains("sk-or-") => "{secret}",
+            _ => segment,
+        });
+        is_id = WITH_IDS.contains(&segment);
     }
-    let rest = segments.next().map(|rest| format!("/{}", rest.chars().take(32).collect::<String>()));
-    format!("/{first}/{{id}}{}", rest.unwrap_or_default())
+    label
 }
+
+/// Bytes of a path in the ledger and the log.
+const LONGEST_LABEL: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -299,10 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn labels_leave_ids_out() {
+    fn labels_leave_ids_and_secrets_out() {
         assert_eq!(label("/chat/completions"), "/chat/completions");
         assert_eq!(label("/videos/job-1"), "/videos/{id}");
         assert_eq!(label("/videos/job-1/content"), "/videos/{id}/content");
         assert_eq!(label("/models/a/b/endpoints"), "/models/a/b/endpoints");
+        assert_eq!(label("/models/hmx_abc/x"), "/models/{secret}/x");
+        assert_eq!(label(&format!("/models/{}/x", "a".repeat(200))), "/models/…");
     }
 }

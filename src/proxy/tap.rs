@@ -109,7 +109,7 @@ impl Tap {
         entry.report.status = Some(status.as_u16());
         let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok());
         entry.report.generation = generation.map(Box::from);
-        let readable = headers.get(CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+        let readable = is_readable(&headers);
         let is_sse = media_type_is(&headers, b"text/event-stream");
         let usage =
             (inference && readable && !is_error && (is_sse || media_type_is(&headers, b"application/json")))
@@ -136,6 +136,16 @@ impl Tap {
         if self.body.is_end_stream() {
             self.settle_whole();
         }
+    }
+
+    /// Whether this is an error whose body cannot be searched for the key.
+    pub(super) fn hides_what_it_says(&self, headers: &HeaderMap) -> bool {
+        self.redactor.is_some() && !self.body.is_end_stream() && !is_readable(headers)
+    }
+
+    /// Settles an answer whose body is not passed on.
+    pub(super) fn withhold(mut self: Box<Self>) {
+        self.settle_whole();
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -263,7 +273,8 @@ impl Tap {
                 target: "hermux::request",
                 caller = %log.caller,
                 key = %self.lease.key().name(),
-                model = %log.model,
+                // As the caller wrote it, so not as it is.
+                model = ?log.model,
                 status = report.status,
                 outcome = outcome.as_str(),
                 bytes = report.bytes,
@@ -288,6 +299,11 @@ impl Drop for Tap {
     fn drop(&mut self) {
         self.settle(Outcome::Cancelled);
     }
+}
+
+/// Whether the body is as it says, not compressed.
+fn is_readable(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn media_type_is(headers: &HeaderMap, wanted: &[u8]) -> bool {

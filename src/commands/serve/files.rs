@@ -57,7 +57,7 @@ impl Files {
             Ok(keys) => {
                 let count = keys.len();
                 shared.keys.reload(keys);
-                tracing::info!("reloaded {count} keys: {}", self.tokens.0.display());
+                tracing::info!("reloaded the keys, {count} in all: {}", self.tokens.0.display());
             }
             Err(error) => tracing::error!("the last good keys stay in force: {error:#}"),
         }
@@ -67,12 +67,9 @@ impl Files {
         let Some((path, _)) = &self.allow else { return };
         match self.load_access() {
             Ok(access) => {
-                if access.is_empty() {
-                    tracing::warn!("everybody is refused: there is no access token in {}", path.display());
-                }
                 let count = access.len();
                 shared.access.store(Arc::new(access));
-                tracing::info!("reloaded {count} access tokens: {}", path.display());
+                tracing::info!("reloaded the access tokens, {count} in all: {}", path.display());
             }
             Err(error) => tracing::error!("the last good access tokens stay in force: {error:#}"),
         }

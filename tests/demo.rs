@@ -1,0 +1,93 @@
+//! `hermux demo` as a user meets it: the line to paste works, each request shows, and nothing stays behind.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The lines of a pipe, as they come.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn wait_for(lines: &Receiver<String>, what: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line came with: {what}"));
+        if line.contains(what) {
+            return line;
+        }
+    }
+}
+
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn last_word(line: &str) -> String {
+    line.split_whitespace().last().expect("a line with words").to_owned()
+}
+
+#[test]
+fn the_demo_serves_shows_and_cleans_up() {
+    let home = tempfile::tempdir().unwrap();
+    let mut demo = Demo(
+        Command::new(env!("CARGO_BIN_EXE_hermux"))
+            .args(["demo", "--port", "0"])
+            .env_clear()
+            .env("HOME", home.path())
+            .env("TMPDIR", home.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let out = lines(demo.0.stdout.take().unwrap());
+    let log = lines(demo.0.stderr.take().unwrap());
+    let url = last_word(&wait_for(&out, "URL"));
+    let token = last_word(&wait_for(&out, "access token"));
+    let data = wait_for(&out, "data ").split_whitespace().nth(1).unwrap().to_owned();
+    assert!(Path::new(&data).is_dir(), "{data}");
+    assert!(wait_for(&out, "curl -N").contains(&url));
+
+    let authority = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let body =
+        r#"{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+    let mut connection = TcpStream::connect(authority).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        connection,
+        "POST /api/v1/chat/completions HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("\r\nx-token-name: "), "{answer}");
+    assert!(answer.contains("data: [DONE]"), "{answer}");
+    let shown = wait_for(&log, "/chat/completions");
+    assert!(shown.contains("status=200") && !shown.contains(&token), "{shown}");
+
+    let ended = Command::new("kill").args(["-s", "INT", &demo.0.id().to_string()]).status().unwrap();
+    assert!(ended.success());
+    assert!(demo.0.wait().unwrap().success());
+    assert!(!Path::new(&data).exists(), "{data}");
+}
