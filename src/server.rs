@@ -110,10 +110,12 @@ pub async fn serve<S, B>(
         ticker: Rc::default(),
     });
     let sweeper = spawn_local(sweep(Rc::clone(&connections), limits));
+    let limits = Rc::new(limits);
     let open = |stream: TcpStream, permit: OwnedSemaphorePermit| {
         let state = connections.add();
         let connections = Rc::clone(&connections);
         let service = service.clone();
+        let limits = Rc::clone(&limits);
         spawn_local(async move {
             let open = Open { connections, state, _permit: permit };
             run(stream, service, &limits, &open.state).await;

@@ -245,3 +245,26 @@ fn each_token_of_the_file_lets_its_holder_in() {
     }
     assert_eq!(hermux.ask(&Request::get("/v1/models")).status(), 401, "it is not in the file");
 }
+
+#[test]
+fn an_access_token_in_the_query_does_not_go_upstream() {
+    let upstream = Upstream::never_called();
+    let hermux = Hermux::start(&upstream);
+    let answer = hermux.ask(&Request::get(&format!("/v1/models?key={TOKEN}")));
+    assert_eq!(answer.status(), 400);
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("query"));
+}
+
+#[test]
+fn what_a_caller_writes_cannot_forge_or_leak_into_the_log() {
+    let upstream = Upstream::answering(|exchange| exchange.json(200, samples::CHAT));
+    let hermux = Setup::new(&upstream).switch("-v").start();
+    // That no secret is in the log is looked at when it is dropped.
+    let pasted = Request::get(&format!("/v1/models/{TOKEN}")).without("authorization");
+    assert_eq!(hermux.ask(&pasted).status(), 401);
+    hermux.wait_for_line("/v1/models/… refused");
+    let forged = r#"{"model":"x\n2026-01-01T00:00:00Z  INFO forged \u001b[31m","messages":[]}"#;
+    assert_eq!(hermux.ask(&Request::post("/v1/chat/completions", forged)).status(), 200);
+    let line = hermux.wait_for_line("forged");
+    assert!(line.contains("/chat/completions") && !line.contains('\u{1b}'), "{line}");
+}

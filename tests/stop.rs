@@ -251,3 +251,38 @@ fn a_port_is_free_again_after_a_stop() {
     let next = Setup::new(&upstream).port(port).start();
     assert_eq!(next.ask(&Request::chat(false)).status(), 200);
 }
+
+#[test]
+fn what_waits_in_the_backlog_when_the_stop_comes_is_served() {
+    let upstream = Upstream::never_called();
+    let hermux = Hermux::start(&upstream);
+    // While it sleeps, the kernel completes more connections than one turn of its accepting takes.
+    hermux.signal("STOP");
+    let mut waiting: Vec<_> = (0..300)
+        .map(|_| {
+            let mut connection = hermux.connect();
+            connection.send(Request::get("/health").bytes());
+            connection
+        })
+        .collect();
+    hermux.signal("TERM");
+    hermux.signal("CONT");
+    for connection in &mut waiting {
+        assert_eq!(answer(connection).status(), 200);
+    }
+    assert_eq!(hermux.wait().code(), Some(0));
+}
+
+#[test]
+fn an_idle_http2_connection_does_not_use_up_the_grace_time() {
+    let upstream = Upstream::never_called();
+    let hermux = Setup::new(&upstream).flag("--grace", "60s").start();
+    let mut silent = hermux.connect();
+    silent.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00");
+    // Its settings are here, so it is served; it never acknowledges anything.
+    assert_eq!(silent.fill(), Got::Bytes);
+    let asked = Instant::now();
+    hermux.signal("TERM");
+    assert_eq!(hermux.wait().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+}

@@ -97,25 +97,20 @@ impl Proxy {
     ) -> impl Future<Output = Result<Response<ProxyBody>, Infallible>> {
         // Taken apart before the future begins, which then holds each part once.
         let (parts, body) = request.into_parts();
-        async move { Ok(self.answer(&parts, body).await) }
-    }
-
-    async fn answer(&self, parts: &Parts, body: Incoming) -> Response<ProxyBody> {
-        if let Some(answer) = self.probe(parts) {
-            return answer;
-        }
-        match self.relay(parts, body).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
+        async move {
+            if let Some(answer) = self.probe(&parts) {
+                return Ok(answer);
+            }
+            Ok(self.relay(&parts, body).await.unwrap_or_else(|refusal| {
                 tracing::debug!(
                     target: "hermux::request",
                     status = refusal.status().as_u16(),
                     "{} refused: {}",
-                    route::label(parts.uri.path()),
+                    route::brief(parts.uri.path()),
                     refusal.message(),
                 );
                 refusal.into_response(route::dialect_of(&parts.uri))
-            }
+            }))
         }
     }
 

@@ -214,6 +214,18 @@ pub(super) fn label(path: &str) -> String {
     label
 }
 
+/// The path of a request that was not let in, for the log: long segments may be anything, an access token
+/// that was pasted in the wrong place as well.
+pub(super) fn brief(path: &str) -> String {
+    let shown = |segment: &str| {
+        segment.len() <= 20
+            && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
+    };
+    let segments: Vec<&str> =
+        path.split('/').take(8).map(|segment| if shown(segment) { segment } else { "…" }).collect();
+    segments.join("/")
+}
+
 /// Bytes of a path in the ledger and the log.
 const LONGEST_LABEL: usize = 128;
 
@@ -221,7 +233,7 @@ const LONGEST_LABEL: usize = 128;
 mod tests {
     use http::{Method, Uri, Version};
 
-    use super::{Mount, Refusal, Route, label, of};
+    use super::{Mount, Refusal, Route, brief, label, of};
     use crate::openrouter::dialect::Dialect;
 
     fn route(target: &str) -> Result<(String, Mount, bool, Dialect), Refusal> {
@@ -309,6 +321,12 @@ mod tests {
         assert!(of(&Method::GET, &absolute, Version::HTTP_2, 99).is_ok());
         assert_eq!(of(&Method::TRACE, &absolute, Version::HTTP_2, 99), Err(Refusal::Method));
         assert_eq!(of(&Method::GET, &absolute, Version::HTTP_2, 5), Err(Refusal::UriTooLong));
+    }
+
+    #[test]
+    fn what_is_long_in_a_refused_path_is_not_shown() {
+        assert_eq!(brief("/api/v1/models/google/gemma-3:free"), "/api/v1/models/google/gemma-3:free");
+        assert_eq!(brief("/v1/models/a-token-of-somebodys-own/x"), "/v1/models/…/x");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct Tap {
     redactor: Option<Redactor>,
     broken: Option<BodyError>,
     /// They wait until what the redactor held back has gone.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     ended: bool,
     entry: OpenEntry,
     lease: Lease,
@@ -155,7 +155,7 @@ impl Tap {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(trailers) = self.trailers.take() {
             self.settle_whole();
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
         }
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
@@ -181,7 +181,7 @@ impl Tap {
                         clean_trailers_for_caller(&mut trailers, self.lease.key());
                         let held = self.redactor.take().map(|redactor| redactor.held).unwrap_or_default();
                         if !held.is_empty() {
-                            self.trailers = Some(trailers);
+                            self.trailers = Some(Box::new(trailers));
                             return Poll::Ready(Some(Ok(Frame::data(held.freeze()))));
                         }
                         // hyper does not ask for what would come behind the trailers, either.

@@ -82,6 +82,10 @@ impl AsyncRead for Io {
             let length = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix[..length]);
             self.prefix.advance(length);
+            if self.prefix.is_empty() {
+                // An empty rest would still hold its memory.
+                self.prefix = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

@@ -164,3 +164,52 @@ fn the_defaults_are_longer_than_a_test() {
     assert_eq!(answer(&mut connection).status(), 200);
     assert_eq!(connection.fill_within(Duration::from_secs(1)), None);
 }
+
+#[test]
+fn an_idle_http2_connection_that_acknowledges_nothing_ends() {
+    let upstream = Upstream::never_called();
+    let hermux =
+        Setup::new(&upstream).flag("--keep-alive-timeout", "1s").flag("--header-timeout", "1s").start();
+    let mut connection = hermux.connect();
+    // The preface and empty settings, and never a word again, not even to a ping.
+    connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00");
+    connection.drain();
+}
+
+#[test]
+fn a_caller_that_pipelines_and_reads_nothing_ends() {
+    let upstream = Upstream::never_called();
+    let hermux = Setup::new(&upstream)
+        .flag("--keep-alive-timeout", "1s")
+        .flag("--header-timeout", "1s")
+        .flag("--max-connections", "1")
+        .start();
+    let mut greedy = hermux.connect();
+    greedy.stream().set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // Until its answers fill every buffer on the way and nothing more is taken.
+    let request = Request::get("/health").bytes().repeat(1_000);
+    while greedy.try_send(&request).is_ok() {}
+    // Its place is free again: with it, nobody else could be served.
+    let mut other = hermux.connect();
+    other.send(Request::get("/health").bytes());
+    assert_eq!(answer(&mut other).status(), 200);
+}
+
+#[test]
+fn upstream_is_not_late_while_the_caller_pauses_in_its_upload() {
+    let upstream = Upstream::start();
+    let hermux =
+        Setup::new(&upstream).flag("--first-byte-timeout", "500ms").flag("--replay-size", "8KiB").start();
+    let body = vec![b' '; 20 << 10];
+    let request = Request::new("POST", "/v1/chat/completions")
+        .header("Content-Type", "application/json")
+        .header("Content-Length", &(body.len() + 1).to_string());
+    let mut connection = hermux.connect();
+    connection.send(request.head());
+    connection.send(&body);
+    let exchange = upstream.next();
+    thread::sleep(Duration::from_millis(1_500));
+    connection.send(" ");
+    exchange.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).status(), 200);
+}

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::h2::H2;
+use crate::support::wire::Got;
 use crate::support::{Connection, End, Exchange, Hermux, Request, Setup, Upstream, find, samples, show};
 
 /// The two ways in which upstream disappears.
@@ -249,4 +250,33 @@ fn what_had_arrived_before_the_cut_is_booked() {
     assert_ne!(connection.rest().1, End::Complete);
     let sum = hermux.stats_when("the attempt in the ledger", |sum| sum.completion_tokens > 0);
     assert_eq!((sum.requests, sum.attempts, sum.prompt_tokens, sum.completion_tokens), (1, 1, 9, 4));
+}
+
+#[test]
+fn an_http_1_0_caller_can_tell_a_cut_from_the_end() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    for cut in CUTS {
+        let request = String::from_utf8(Request::get("/v1/models").bytes()).unwrap();
+        let mut connection = hermux.connect();
+        connection.send(request.replace("HTTP/1.1", "HTTP/1.0"));
+        let mut exchange = upstream.next();
+        exchange.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        let head = connection.answer_to_head();
+        assert_eq!(head.status(), 200);
+        while find(connection.unread(), b"hello").is_none() {
+            assert_eq!(connection.fill(), Got::Bytes);
+        }
+        cut(exchange.wire);
+        // Its body ends with the connection: only a reset says that it did not end.
+        loop {
+            match connection.fill() {
+                Got::Bytes => {}
+                ended => {
+                    assert_eq!(ended, Got::Reset);
+                    break;
+                }
+            }
+        }
+    }
 }

@@ -132,3 +132,38 @@ fn an_answer_that_is_no_error_is_not_touched() {
         assert_eq!(answer(&mut connection).body, body.as_bytes());
     }
 }
+
+#[test]
+fn an_error_that_cannot_be_searched_is_withheld() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let request = Request::get("/v1/files/1").header("Accept-Encoding", "gzip");
+    let (mut connection, mut exchange) = hermux.open(&request, &upstream);
+    // Not really compressed: what counts is that it says so.
+    let body = format!("squeezed {}", secret(1));
+    exchange.wire.send(format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-encoding: gzip\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let answer = answer(&mut connection);
+    assert_eq!((answer.status(), answer.key_name()), (403, "key-1"));
+    assert!(!answer.head.has("content-encoding"), "{}", show(&answer.head.raw));
+    assert!(find(&answer.body, secret(1).as_bytes()).is_none(), "the key reached the caller");
+    assert_eq!(answer.json()["error"]["code"], 403);
+}
+
+#[test]
+fn what_was_held_back_of_an_error_goes_before_its_trailers() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let request = Request::chat(false).header("TE", "trailers").header("Connection", "TE");
+    let (mut connection, mut exchange) = hermux.open(&request, &upstream);
+    exchange.body();
+    // Its last byte may be the beginning of a key.
+    exchange.wire.send(concat!(
+        "HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n",
+        "7\r\nno keys\r\n0\r\nx-sum: 7\r\n\r\n",
+    ));
+    assert_eq!(connection.answer().status(), 400);
+    assert_eq!(connection.whole(), b"no keys");
+}
