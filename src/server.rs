@@ -6,6 +6,7 @@
 mod body;
 mod connection;
 mod io;
+mod state;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -26,7 +27,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::connection::{Order, State, run};
+use self::connection::run;
+use self::state::{Order, State};
 
 /// How long a connection may take, and how much it may send before it is a request.
 #[derive(Clone, Copy, Debug)]
@@ -135,14 +137,15 @@ pub async fn serve<S, B>(
             },
         }
     }
-    // Connections that the kernel completed before the port closes were promised an answer.
-    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-        match next_waiting(&listener).await {
-            Some(stream) => open(stream, permit),
-            None => break,
+    // Connections that the kernel completed before the port closes were promised an answer. They are asked
+    // for outside of the runtime, which may not have heard of them yet.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+            && let Some(stream) = next_waiting(&listener)
+        {
+            open(stream, permit);
         }
     }
-    drop(listener);
     sleep(LAME_DUCK).await;
     connections.order(Order::Finish);
     tokio::select! {
@@ -171,25 +174,31 @@ async fn accept(
                 prepare(&stream);
                 return Ok((stream, permit));
             }
-            // The peer left before it was accepted; that is no fault of ours.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) if is_the_peers(&error) => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// A connection that waits in the backlog, if there is one right now. Unconstrained, since the runtime's
-/// own budget would look like an empty backlog.
-async fn next_waiting(listener: &TcpListener) -> Option<TcpStream> {
-    let stream =
-        tokio::task::coop::unconstrained(std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-            std::task::Poll::Ready(Ok((stream, _))) => std::task::Poll::Ready(Some(stream)),
-            std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => std::task::Poll::Ready(None),
-        }))
-        .await?;
-    prepare(&stream);
-    Some(stream)
+/// A connection that waits in the backlog, if there is one right now.
+fn next_waiting(listener: &std::net::TcpListener) -> Option<TcpStream> {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true).ok()?;
+                let stream = TcpStream::from_std(stream).ok()?;
+                prepare(&stream);
+                return Some(stream);
+            }
+            Err(error) if is_the_peers(&error) || error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The peer left before it was accepted; that is no fault of ours.
+fn is_the_peers(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }
 
 fn prepare(stream: &TcpStream) {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::connection::InFlight;
+use super::state::InFlight;
 
 /// How often an error yields to the connection before it is handed on: once lets HTTP/1 flush in the
 /// same task, twice lets an HTTP/2 connection run in its own.

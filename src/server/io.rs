@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connection::{State, must_reset};
+use super::state::State;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -66,7 +66,7 @@ impl Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        if must_reset(&self.state) {
+        if self.state.must_reset() {
             let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }
