@@ -21,6 +21,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::files::Files;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::keys::affinity::Affinity;
+use crate::keys::breaker::Breakers;
 use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
@@ -83,6 +85,8 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let shared = Arc::new(Shared {
         access: ArcSwap::from_pointee(access),
         keys: KeyPool::new(keys, &used, clock.now().day()),
+        affinity: Affinity::default(),
+        breakers: Breakers::default(),
         ledger,
         settings: Settings {
             base: config.upstream.base.clone(),
@@ -90,6 +94,9 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
             replay_bytes: config.replay_bytes,
             body_timeout: config.body_timeout,
             max_uri_bytes: config.max_uri_bytes,
+            max_wait: Duration::from_secs(60),
+            commit_after: Duration::from_secs(1),
+            affinity: true,
         },
         ready: AtomicBool::new(true),
         clock,

@@ -1,7 +1,12 @@
 //! The keys of the pool: what a key is, the file they stand in, and the choice among them.
 
+pub mod affinity;
+pub mod breaker;
 pub mod file;
+pub mod need;
 pub mod pool;
+pub mod state;
+mod terms;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +14,8 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::secret::Secret;
+
+pub use self::terms::Terms;
 
 /// The public name of a key: 1 to 128 printable ASCII characters, so that it can stand in a header.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +86,7 @@ pub struct Key {
     header_value: HeaderValue,
     // Kept as the value of the Authorization header, so that a request only has to copy it.
     authorization: Secret,
+    terms: Terms,
 }
 
 impl Key {
@@ -90,7 +98,25 @@ impl Key {
     #[must_use]
     pub fn new(name: KeyName, secret: &Secret) -> Self {
         let header_value = HeaderValue::from_str(name.as_str()).expect("a name is printable ASCII");
-        Self { name, header_value, authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())) }
+        Self {
+            name,
+            header_value,
+            authorization: Secret::new(format!("{BEARER}{}", secret.expose().trim())),
+            terms: Terms::default(),
+        }
+    }
+
+    /// The same key with what the operator lets it do.
+    #[must_use]
+    pub fn with_terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// What the operator lets it do.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// The public name.

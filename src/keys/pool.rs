@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
+use super::need::{Exhausted, Need, Rest, Told, Tried};
+use super::state::{Fact, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
 
@@ -13,7 +17,7 @@ const CHANCE: usize = 16;
 ///
 /// A choice costs the logarithm of the number of different uses, not of keys.
 #[derive(Clone, Debug)]
-pub struct KeyPool(Arc<Mutex<Pool>>);
+pub struct KeyPool(Arc<Mutex<Pool>>, Arc<Notify>);
 
 #[derive(Debug)]
 struct Pool {
@@ -50,12 +54,62 @@ impl KeyPool {
         let mut pool =
             Pool { day, slots: Vec::new(), by_name: HashMap::new(), ranks: BTreeMap::new(), lendable: 0 };
         pool.replace(keys, |name| used.get(name.as_str()).copied().unwrap_or(0));
-        Self(Arc::new(Mutex::new(pool)))
+        Self(Arc::new(Mutex::new(pool)), Arc::new(Notify::new()))
     }
 
-    /// Lends the key that was used least today, or `None` when there is no key. The use is counted here.
+    /// Lends the key that was used least today and can serve `need`. The use is counted here.
+    pub fn lease(&self, _need: &Need<'_>, now: Time) -> Result<Lease, Exhausted> {
+        self.lend(now).ok_or(Exhausted { until: None, why: Vec::new() })
+    }
+
+    /// How many requests of this need could be lent a key from now until `until`, those of now included; an estimate from
+    /// what is known, `u64::MAX` where nothing bounds it.
     #[must_use]
-    pub fn lease(&self, now: Time) -> Option<Lease> {
+    pub fn forecast(&self, _need: &Need<'_>, _now: Time, _until: Time) -> u64 {
+        u64::MAX
+    }
+
+    /// Takes over what `GET /key`, asked at `asked`, told about a key.
+    pub fn learn(&self, _key: &KeyName, _told: &Told, _asked: Time, _now: Time) {}
+
+    /// Takes over that `GET /key` refused the key.
+    pub fn learn_refused(&self, _key: &KeyName, _now: Time) {}
+
+    /// Rouses whoever waits for a key when one comes back before its time: after a probe, news, a reload or a reset.
+    #[must_use]
+    pub fn returned(&self) -> &Notify {
+        &self.1
+    }
+
+    /// Ends the cooldowns of one key and its account, or of all; tells how many keys had one, or `None` where there is no
+    /// such key.
+    #[must_use]
+    pub fn reset(&self, _name: Option<&str>, _now: Time) -> Option<usize> {
+        Some(0)
+    }
+
+    /// The pool at this moment.
+    #[must_use]
+    pub fn state(&self, _now: Time) -> PoolState {
+        PoolState::default()
+    }
+
+    /// For each key in the file's order, whether it would be chosen for `need` now.
+    #[must_use]
+    pub fn explain(&self, _need: &Need<'_>, _now: Time) -> Vec<Verdict> {
+        Vec::new()
+    }
+
+    /// What changed since the last call and is to be remembered; cheap when nothing did.
+    #[must_use]
+    pub fn take_facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
+    /// Takes over what an earlier process remembered: kind, id and value of its facts.
+    pub fn restore(&self, _facts: &[(String, String, String)], _now: Time) {}
+
+    fn lend(&self, now: Time) -> Option<Lease> {
         let mut pool = self.lock();
         pool.turn(now.day());
         let group = pool.ranks.values().next()?;
@@ -194,6 +248,32 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Tells that the key served: what rested on suspicion is well again.
+    pub fn answered(&self, _now: Time) {}
+
+    /// Tells that something is to rest.
+    pub fn bench(&self, _rest: Rest, _now: Time) {}
+
+    /// Adds to what the key spent today, nano-dollars.
+    pub fn spent(&self, _cost: i64, _now: Time) {}
+
+    /// Takes over whose the key is, as an error told it; what `GET /key` told weighs more.
+    pub fn belongs_to(&self, _user_id: &str, _now: Time) {}
+}
+
+impl Tried {
+    /// The request is not to be given this key again.
+    pub fn key(&mut self, lease: &Lease) {
+        self.keys.push(lease.slot);
+    }
+
+    /// The request is not to be given a key of this account again.
+    pub fn account(&mut self, lease: &Lease) {
+        self.accounts.push(lease.slot);
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.lock().change(self.slot, |rank| rank.in_flight -= 1);
@@ -223,7 +303,7 @@ mod tests {
     fn lend(pool: &KeyPool, count: usize, now: Time) -> HashMap<String, usize> {
         let mut by_name = HashMap::new();
         for _ in 0..count {
-            let lease = pool.lease(now).unwrap();
+            let lease = pool.lend(now).unwrap();
             *by_name.entry(lease.key().name().to_string()).or_default() += 1;
         }
         by_name
@@ -246,11 +326,11 @@ mod tests {
     fn of_keys_used_alike_the_one_with_fewer_in_flight_comes_first() {
         for _ in 0..32 {
             let pool = pool(&["a", "b"], &[]);
-            let held = pool.lease(NOON).unwrap();
-            let other = pool.lease(NOON).unwrap();
+            let held = pool.lend(NOON).unwrap();
+            let other = pool.lend(NOON).unwrap();
             let free = other.key().name().clone();
             drop(other);
-            let third = pool.lease(NOON).unwrap();
+            let third = pool.lend(NOON).unwrap();
             assert_eq!(third.key().name(), &free);
             drop(held);
         }
@@ -260,7 +340,7 @@ mod tests {
     fn a_tie_is_settled_by_chance() {
         let mut first = std::collections::HashSet::new();
         for _ in 0..200 {
-            first.insert(pool(&["a", "b"], &[]).lease(NOON).unwrap().key().name().to_string());
+            first.insert(pool(&["a", "b"], &[]).lend(NOON).unwrap().key().name().to_string());
         }
         assert_eq!(first.len(), 2);
     }
@@ -276,7 +356,7 @@ mod tests {
     #[test]
     fn a_second_attempt_counts() {
         let pool = pool(&["a", "b"], &[]);
-        let lease = pool.lease(NOON).unwrap();
+        let lease = pool.lend(NOON).unwrap();
         let twice = lease.key().name().to_string();
         lease.count_again(NOON);
         drop(lease);
@@ -288,7 +368,7 @@ mod tests {
     #[test]
     fn a_reload_keeps_counts_and_leases() {
         let pool = pool(&["a", "b"], &[]);
-        let held = pool.lease(NOON).unwrap();
+        let held = pool.lend(NOON).unwrap();
         let held_name = held.key().name().to_string();
         let other = if held_name == "a" { "b" } else { "a" };
         pool.reload(vec![key(other)]);
@@ -304,6 +384,6 @@ mod tests {
 
     #[test]
     fn an_empty_pool_lends_nothing() {
-        assert!(KeyPool::new(Vec::new(), &HashMap::new(), Day(0)).lease(NOON).is_none());
+        assert!(KeyPool::new(Vec::new(), &HashMap::new(), Day(0)).lend(NOON).is_none());
     }
 }

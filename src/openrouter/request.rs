@@ -18,6 +18,14 @@ pub struct Wanted {
     pub stream: bool,
 }
 
+impl Wanted {
+    /// Whether it asks for free models alone (`OpenRouter` docs, Limits page: ids that end in `:free`).
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.model.as_deref().is_some_and(|model| model.ends_with(":free"))
+    }
+}
+
 /// Reads `body`, the whole body of a request.
 ///
 /// Of a field given twice the last one counts, as for other JSON parsers. Of a body that breaks off or

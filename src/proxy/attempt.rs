@@ -8,6 +8,8 @@ use super::body::RequestBody;
 use super::headers::for_upstream;
 use super::refusal::Refusal;
 use crate::clock::Clock;
+use crate::keys::KeyName;
+use crate::keys::need::{Bind, Class, Need, Tried};
 use crate::keys::pool::{KeyPool, Lease};
 use crate::ledger::{Ledger, OpenEntry, Opening, Outcome, Previous};
 use crate::upstream::{Answer, Connection, Head, SendError, Upstream};
@@ -22,6 +24,12 @@ pub(super) struct Demand<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) access_token: &'a [u8],
     pub(super) inference: bool,
+    /// Which of a key's quotas it draws on.
+    pub(super) class: Class,
+    /// The conversation it continues.
+    pub(super) conversation: Option<u64>,
+    /// The key whose resource it asks for.
+    pub(super) owner: Option<KeyName>,
     pub(super) caller: Arc<str>,
     pub(super) model: Arc<str>,
     pub(super) path: Arc<str>,
@@ -51,7 +59,9 @@ pub(super) async fn run(
     demand: &Demand<'_>,
     body: &mut RequestBody,
 ) -> Result<Answered, Refusal> {
-    let lease = tools.keys.lease(tools.clock.now()).ok_or(Refusal::NoKeys)?;
+    let tried = Tried::default();
+    let need = Need { model: &demand.model, class: demand.class, bind: Bind::Free, tried: &tried };
+    let lease = tools.keys.lease(&need, tools.clock.now()).map_err(|_| Refusal::NoKeys)?;
     let request = tools.ledger.next_request();
     // What can be sent only once must not meet a connection that may be dead.
     let mut connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };

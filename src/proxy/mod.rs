@@ -27,10 +27,13 @@ use self::refusal::Refusal;
 use self::tap::{LogLine, Tap};
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::keys::affinity::Affinity;
+use crate::keys::breaker::Breakers;
+use crate::keys::need::Class;
 use crate::keys::pool::KeyPool;
 use crate::ledger::Ledger;
 use crate::openrouter::dialect::error_body;
-use crate::openrouter::request;
+use crate::openrouter::request::{self, Wanted};
 use crate::upstream::Upstream;
 
 pub use self::tap::ProxyBody;
@@ -45,6 +48,10 @@ pub struct Shared {
     pub access: ArcSwap<Access>,
     /// The keys.
     pub keys: KeyPool,
+    /// What stays with its key.
+    pub affinity: Affinity,
+    /// The models that are down.
+    pub breakers: Breakers,
     /// The account.
     pub ledger: Ledger,
     /// The time.
@@ -68,6 +75,12 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// The longest request target, bytes.
     pub max_uri_bytes: usize,
+    /// How long a request may wait for a key that rests; zero never waits.
+    pub max_wait: Duration,
+    /// How long an answer is held while nothing but comments and blank lines came of its body.
+    pub commit_after: Duration,
+    /// Whether a conversation stays with its account.
+    pub affinity: bool,
 }
 
 /// One worker's request path. Clones share it; it stays on its thread.
@@ -134,10 +147,11 @@ impl Proxy {
         let keep =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
-        let model: Arc<str> = if route.inference {
-            Arc::from(request::peek(body.beginning()).model.as_deref().unwrap_or_default())
-        } else {
-            Arc::from("")
+        let wanted = if route.inference { request::peek(body.beginning()) } else { Wanted::default() };
+        let class = match wanted.is_free() {
+            _ if !route.inference => Class::Other,
+            true => Class::Free,
+            false => Class::Paid,
         };
         let target = target(&settings.base, &route, parts.uri.query());
         let demand = Demand {
@@ -146,8 +160,11 @@ impl Proxy {
             headers: &parts.headers,
             access_token: caller.access_token,
             inference: route.inference,
+            class,
+            conversation: None,
+            owner: None,
             caller: caller.name,
-            model,
+            model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: Arc::from(route::label(route.path)),
         };
         let tools = Tools {

@@ -1,0 +1,147 @@
+//! What a request needs of a key, what is learned of keys, and what it means that none can serve.
+
+use super::KeyName;
+use crate::clock::Time;
+
+/// Which of a key's quotas a request draws on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Runs models that end in `:free`, and no others.
+    Free,
+    /// Runs a model that is paid for.
+    Paid,
+    /// Runs no model: catalogues, files, polls.
+    Other,
+}
+
+/// What a request needs of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// The model asked for; empty where there is none.
+    pub model: &'a str,
+    /// Which quotas it draws on.
+    pub class: Class,
+    /// Which key it would like, or has to have.
+    pub bind: Bind<'a>,
+    /// What this request tried already.
+    pub tried: &'a Tried,
+}
+
+/// Which key a request would like, or has to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bind<'a> {
+    /// Any.
+    #[default]
+    Free,
+    /// This one, else another of its account, else any: a conversation.
+    Prefer(&'a KeyName),
+    /// This one, else another of its account, else none: a resource.
+    Only(&'a KeyName),
+}
+
+/// Keys and accounts that one request will not be given again.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    /// Slots of keys.
+    pub(super) keys: Vec<usize>,
+    /// Slots of keys whose whole accounts are meant.
+    pub(super) accounts: Vec<usize>,
+}
+
+/// What is to rest after a fault, for the class of request that met it where nothing else is said. Times are moments at
+/// which the rest ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The key is refused: until its row changes, or a rare probe (after 15 min, doubling) succeeds.
+    Refused,
+    /// The key's cap is spent; without a time like [`Rest::Refused`], but a probe each hour.
+    Cap(Option<Time>),
+    /// The account has no credits: its paid models, after a free request its free ones too; asked again after an hour.
+    NoCredits,
+    /// Requests in flight hold the account's credits.
+    InFlight(Option<Time>),
+    /// The account's free requests of this minute are used up.
+    FreeMinute {
+        /// The end of the window.
+        until: Option<Time>,
+        /// Its size, where it was told.
+        limit: Option<u32>,
+    },
+    /// The account's free requests of this UTC day are used up.
+    FreeDay {
+        /// The end of the window.
+        until: Option<Time>,
+        /// Its size, where it was told.
+        limit: Option<u32>,
+    },
+    /// A 429 that nothing identifies: the key for this class, for the hint or 10 s, doubling to 5 min.
+    Unidentified(Option<Time>),
+}
+
+/// What `GET /key` told about a key, as plain data; each field may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its account: the organization, else the user who made it.
+    pub account: Option<Box<str>>,
+    /// What is left of its cap, nano-dollars; none where it has none.
+    pub cap_left: Option<i64>,
+    /// When its cap resets.
+    pub cap_resets: Option<Time>,
+    /// When it expires.
+    pub expires: Option<Time>,
+    /// The account never bought credits.
+    pub free_tier: Option<bool>,
+    /// Free requests of the account in this UTC day: how many there were.
+    pub free_used: Option<u64>,
+    /// Free requests of the account in a UTC day: how many there may be.
+    pub free_limit: Option<u64>,
+    /// It is a management key, which serves no inference.
+    pub management: bool,
+}
+
+/// That no key can serve a request now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// When the first key that could serve it comes back; none where that needs a person.
+    pub until: Option<Time>,
+    /// What holds the keys, with their number; what holds most of them first. Empty when there are no keys.
+    pub why: Vec<(Why, usize)>,
+}
+
+/// What keeps a key from serving a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its account's free requests of this minute are used up.
+    FreeMinute,
+    /// Its account's free requests of this UTC day are used up.
+    FreeDay,
+    /// The first attempt of a new window is under way, and goes alone.
+    Probing,
+    /// Its account has no credits.
+    NoCredits,
+    /// Its account's credits are held by requests in flight.
+    InFlight,
+    /// Its cap is spent.
+    Cap,
+    /// `OpenRouter` refuses it.
+    Refused,
+    /// It expired.
+    Expired,
+    /// It is a management key.
+    Management,
+    /// It met rate limits that nothing identifies.
+    Unidentified,
+    /// The operator's `daily_requests` are used up.
+    DailyRequests,
+    /// The operator's `daily_cost` is used up.
+    DailyCost,
+    /// The operator switched it off.
+    Disabled,
+    /// The operator's `models` leave this one out.
+    Models,
+    /// This request tried it already.
+    Tried,
+    /// The request has to have another account's.
+    Bound,
+}
