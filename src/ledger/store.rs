@@ -79,7 +79,7 @@ pub(super) struct Store {
     path: PathBuf,
     identity: Identity,
     /// Ids of names; as good as committed, because a store whose transaction fails is closed.
-    names: HashMap<Arc<str>, i64>,
+    names: Ids,
 }
 
 impl Store {
@@ -106,7 +106,7 @@ impl Store {
             transaction.execute_batch(include_str!("schema.sql"))?;
             transaction.commit()?;
         }
-        let store = Self { connection, path: path.to_owned(), identity, names: HashMap::new() };
+        let store = Self { connection, path: path.to_owned(), identity, names: Ids::default() };
         Ok((store, form == 0))
     }
 
@@ -328,18 +328,18 @@ fn write_sums<'a>(
     Ok(())
 }
 
+/// Ids of names. Each attempt looks up four, so the hash is a quick one.
+type Ids = HashMap<Arc<str>, i64, foldhash::fast::RandomState>;
+
 /// Gives names their ids.
 struct Names<'a> {
-    known: &'a mut HashMap<Arc<str>, i64>,
+    known: &'a mut Ids,
     find: CachedStatement<'a>,
     add: CachedStatement<'a>,
 }
 
 impl<'a> Names<'a> {
-    fn new(
-        transaction: &'a Transaction<'_>,
-        known: &'a mut HashMap<Arc<str>, i64>,
-    ) -> Result<Self, rusqlite::Error> {
+    fn new(transaction: &'a Transaction<'_>, known: &'a mut Ids) -> Result<Self, rusqlite::Error> {
         let find = transaction.prepare_cached("SELECT id FROM names WHERE name = ?1")?;
         let add = transaction.prepare_cached("INSERT INTO names (name) VALUES (?1)")?;
         Ok(Self { known, find, add })

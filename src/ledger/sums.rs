@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::{AddAssign, SubAssign};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::backlog::Closing;
 use super::{Opening, Outcome, Previous};
 use crate::clock::Day;
@@ -86,9 +88,9 @@ impl SubAssign for Sum {
     }
 }
 
-/// Sums by day, key, caller and model.
+/// Sums by day, key, caller and model. Each attempt looks one up, so its hash is a quick one.
 #[derive(Debug, Default)]
-pub(super) struct Sums(pub(super) HashMap<SumKey, Sum>);
+pub(super) struct Sums(pub(super) HashMap<SumKey, Sum, RandomState>);
 
 impl Sums {
     pub(super) fn add(&mut self, key: SumKey, sum: Sum) {
