@@ -3,6 +3,7 @@
 pub mod account;
 pub mod dialect;
 pub mod fault;
+mod members;
 mod money;
 pub mod request;
 pub mod sse;

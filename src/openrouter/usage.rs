@@ -1,13 +1,15 @@
 //! Finds `usage` in an answer as its bytes pass: JSON and SSE, bounded, never failing.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::members::members;
 use super::money::nano_dollars;
 
 /// What an answer says was used; nothing where it does not say.
@@ -166,6 +168,10 @@ fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
 /// length. What is cut, too long or not JSON is left to [`Object`].
 fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
     let bytes = &bytes[..bytes.len().min(LONGEST_OBJECT)];
+    let mut usage = Usage::default();
+    if let Some(length) = members(bytes, |name, value| usage.set(name, value)) {
+        return Some((usage, length));
+    }
     let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<Fields>();
     let Fields(usage) = objects.next()?.ok()?;
     Some((usage, objects.byte_offset()))
@@ -214,6 +220,10 @@ impl Object {
     }
 
     fn parse(&self) -> Option<Usage> {
+        let mut usage = Usage::default();
+        if members(&self.bytes, |name, value| usage.set(name, value)).is_some() {
+            return Some(usage);
+        }
         serde_json::from_slice(&self.bytes).map(|Fields(usage)| usage).ok()
     }
 }
@@ -230,8 +240,7 @@ impl Usage {
 
     /// Takes one field of a `usage` object (`OpenRouter` API reference: `ChatUsage`, `Usage` of
     /// Responses and of Messages). Fields that are unknown, null or of another type change nothing.
-    fn set(&mut self, name: &str, raw: &RawValue) {
-        let details = || serde_json::from_str::<Details>(raw.get()).unwrap_or_default();
+    fn set(&mut self, name: &str, raw: &str) {
         match name {
             "prompt_tokens" | "input_tokens" => self.prompt_tokens = count(raw).or(self.prompt_tokens),
             "completion_tokens" | "output_tokens" => {
@@ -242,12 +251,12 @@ impl Usage {
                 self.cached_tokens = count(raw).or(self.cached_tokens);
             }
             "prompt_tokens_details" | "input_tokens_details" => {
-                self.cached_tokens = details().cached_tokens.and_then(count).or(self.cached_tokens);
+                self.cached_tokens = detail(raw, "cached_tokens").or(self.cached_tokens);
             }
             "completion_tokens_details" | "output_tokens_details" => {
-                self.reasoning_tokens = details().reasoning_tokens.and_then(count).or(self.reasoning_tokens);
+                self.reasoning_tokens = detail(raw, "reasoning_tokens").or(self.reasoning_tokens);
             }
-            "cost" => self.cost = cost(raw.get()).or(self.cost),
+            "cost" => self.cost = cost(raw).or(self.cost),
             _ => {}
         }
     }
@@ -269,11 +278,7 @@ impl<'de> serde::Deserialize<'de> for Fields {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Usage, A::Error> {
                 let mut usage = Usage::default();
                 while let Some(Name(name)) = map.next_key()? {
-                    if name.ends_with("_tokens") || name.ends_with("_details") || name == "cost" {
-                        usage.set(&name, map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                    }
+                    usage.set(&name, map.next_value::<&RawValue>()?.get());
                 }
                 Ok(usage)
             }
@@ -286,18 +291,24 @@ impl<'de> serde::Deserialize<'de> for Fields {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What is read of `prompt_tokens_details` and its like.
-#[derive(Default, serde::Deserialize)]
-struct Details<'a> {
-    #[serde(borrow)]
-    cached_tokens: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_tokens: Option<&'a RawValue>,
+/// The member `wanted` of `prompt_tokens_details` and its like.
+fn detail(json: &str, wanted: &str) -> Option<u64> {
+    let mut found = None;
+    let each = |name: &str, value: &str| {
+        if name == wanted {
+            found = count(value);
+        }
+    };
+    if members(json.as_bytes(), each).is_some() {
+        return found;
+    }
+    let details: HashMap<Cow<str>, &RawValue> = serde_json::from_str(json).ok()?;
+    count(details.get(wanted)?.get())
 }
 
 /// A number of tokens; none where it is not a whole one, or more than a database holds.
-fn count(raw: &RawValue) -> Option<u64> {
-    raw.get().parse().ok().filter(|&count| i64::try_from(count).is_ok())
+fn count(json: &str) -> Option<u64> {
+    json.parse().ok().filter(|&count| i64::try_from(count).is_ok())
 }
 
 /// No single answer costs a million dollars; more than that is a mistake, and its sums might overflow.
