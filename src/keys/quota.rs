@@ -245,7 +245,7 @@ struct Span {
 }
 
 impl Recent {
-    const KEPT: Duration = Duration::from_mins(4);
+    const KEPT: Duration = Duration::from_secs(240);
     const SPANS: usize = 16;
 
     pub(super) fn add(&mut self, amount: i64, now: Time) {
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn faults_side_by_side_double_nothing() {
-        let (first, most) = (Duration::from_secs(10), Duration::from_mins(5));
+        let (first, most) = (Duration::from_secs(10), Duration::from_secs(300));
         let mut rest = Cooldown::doubled(None, first, most, at(0));
         assert_eq!(Cooldown::doubled(Some(rest), first, most, at(5)), rest);
         let mut lengths = Vec::new();

@@ -7,7 +7,7 @@ use super::super::quota::{Cooldown, Ends, Hold, Recent, SHORTEST, Ticket, Window
 use crate::clock::Time;
 
 /// When an account without credits is asked again.
-const ASK_AGAIN: Duration = Duration::from_hours(1);
+const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// How long requests in flight hold an account's credits when nothing is hinted.
 const IN_FLIGHT: Duration = Duration::from_secs(2);

@@ -19,15 +19,12 @@ impl Slot {
 impl Stock {
     pub(super) fn new_account(&mut self, id: Option<AccountId>) -> usize {
         let account = Account::new(id.clone());
-        let place = match self.vacant.pop() {
-            Some(place) => {
-                self.accounts[place] = account;
-                place
-            }
-            None => {
-                self.accounts.push(account);
-                self.accounts.len() - 1
-            }
+        let place = if let Some(place) = self.vacant.pop() {
+            self.accounts[place] = account;
+            place
+        } else {
+            self.accounts.push(account);
+            self.accounts.len() - 1
         };
         if let Some(id) = id {
             self.by_id.insert(id, place);

@@ -10,13 +10,13 @@ use super::line::Rank;
 use crate::clock::Time;
 
 /// After how long a refused key is tried again, doubling.
-const REFUSED: (Duration, Duration) = (Duration::from_mins(15), Duration::from_hours(24));
+const REFUSED: (Duration, Duration) = (Duration::from_secs(15 * 60), Duration::from_secs(24 * 3_600));
 
 /// After how long a key is tried again whose cap is spent and resets nobody knows when.
-const CAP: Duration = Duration::from_hours(1);
+const CAP: Duration = Duration::from_secs(3_600);
 
 /// How long an unidentified rate limit rests a key without a hint, doubling.
-const UNIDENTIFIED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
+const UNIDENTIFIED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
 /// One key and its use. A slot outlives its row in the file, so that a key that comes back the same day
 /// still counts what it was used for.

@@ -3,6 +3,7 @@
 mod accounts;
 mod choice;
 mod memory;
+mod model;
 mod properties;
 mod rests;
 mod views;
@@ -15,8 +16,8 @@ use crate::keys::need::{Bind, Class, Exhausted, Need, Rest, Told, Tried, Used, W
 use crate::keys::{Key, KeyName, Terms};
 use crate::secret::Secret;
 
-/// A whole hour, far from the day's ends.
-const NOON: Time = Time(1_700_049_600_000 - 1_700_049_600_000 % 86_400_000 + 12 * HOUR);
+/// 2023-11-15T12:00:00Z.
+const NOON: Time = Time(1_700_049_600_000);
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
@@ -55,7 +56,7 @@ fn pool_used(names: &[&str], used: &[(&str, u64)]) -> KeyPool {
     KeyPool::new(keys(names), &used, NOON.day())
 }
 
-fn ask<'a>(class: Class, tried: &'a Tried) -> Need<'a> {
+fn ask(class: Class, tried: &Tried) -> Need<'_> {
     let model = match class {
         Class::Free => "some/model:free",
         Class::Paid => "some/model",

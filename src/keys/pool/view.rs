@@ -105,17 +105,16 @@ impl Stock {
                 let days = u64::try_from(i64::from(last.0) - i64::from(self.day.0)).unwrap_or(0);
                 left.saturating_add(most.saturating_mul(days))
             });
-            if need.class != Class::Free {
-                sum = sum.saturating_add(own);
-            } else {
+            let mut taken = own;
+            if need.class == Class::Free {
                 let account = &mut accounts[slot.account];
                 if account.forecast.0 != self.forecasts {
                     account.forecast = (self.forecasts, account.room(from, until, now));
                 }
-                let taken = own.min(account.forecast.1);
+                taken = own.min(account.forecast.1);
                 account.forecast.1 -= taken;
-                sum = sum.saturating_add(taken);
             }
+            sum = sum.saturating_add(taken);
             if sum >= PLENTY {
                 break;
             }

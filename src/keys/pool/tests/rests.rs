@@ -30,10 +30,8 @@ fn exactly_that_rests_exactly_that_long() {
         assert!(!bench(&pool, "a", class, rest, NOON));
         for class in Class::ALL {
             let told = try_lend(&pool, class, noon(length - 1)).map(drop).map_err(|no| (no.until, no.why));
-            let wanted = match resting.contains(&class) {
-                true => Err((Some(noon(length)), vec![(why, 1)])),
-                false => Ok(()),
-            };
+            let rests = Err((Some(noon(length)), vec![(why, 1)]));
+            let wanted = if resting.contains(&class) { rests } else { Ok(()) };
             assert_eq!(told, wanted, "{rest:?} {class:?}");
         }
         for class in Class::ALL {
