@@ -111,6 +111,11 @@ impl Account {
         }
     }
 
+    /// Whether nothing of it asks for a look at each attempt that is no free one.
+    pub(super) fn has_nothing_to_watch(&self) -> bool {
+        self.no_credits.is_none() && self.no_credits_free.is_none()
+    }
+
     pub(super) fn count_free(&mut self, now: Time) {
         self.minute.count(1, now);
         self.day.count(1, now);

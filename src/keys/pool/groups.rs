@@ -2,7 +2,7 @@
 
 use super::super::state::Fact;
 use super::account::{Account, AccountId};
-use super::slot::{Known, Slot};
+use super::slot::Slot;
 use super::stock::{Changed, Stock};
 use crate::clock::Time;
 
@@ -106,7 +106,7 @@ impl Stock {
         let new = self.new_account(None);
         self.accounts[new].keys.push(at);
         let slot = &mut self.slots[at];
-        (slot.account, slot.free, slot.known) = (new, 0, Known::default());
+        (slot.account, slot.free, slot.known) = (new, 0, Box::default());
         self.mark_key(at);
         self.refresh_account(old, now);
     }

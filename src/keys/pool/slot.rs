@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Key;
-use super::super::need::{Class, Why};
+use super::super::need::{Class, Used, Why};
 use super::super::quota::{Cooldown, Ends, Hold, Recent, Ticket, proven, released};
 use super::line::Rank;
 use crate::clock::Time;
@@ -33,7 +33,13 @@ pub(super) struct Slot {
     pub(super) free: u64,
     /// Spent today, nano-dollars.
     pub(super) cost: i64,
-    pub(super) known: Known,
+    /// As the operator says, in thousandths.
+    weight: u32,
+    /// Until the UTC day ends, nothing of it or its account rests, or rested without having been answered since, or is
+    /// bounded: all there is to do for an attempt is to count it, and a good request looks at nothing else.
+    pub(super) is_quiet: bool,
+    // Apart, so that many slots are in the processor's caches.
+    pub(super) known: Box<Known>,
     /// Whether its facts are among those to be remembered anew.
     pub(super) changed: bool,
 }
@@ -59,9 +65,41 @@ pub(super) struct Known {
 }
 
 impl Slot {
+    pub(super) fn new(key: Arc<Key>, account: usize, used: Used) -> Self {
+        Self {
+            weight: key.terms().weight.max(1),
+            key,
+            is_listed: true,
+            account,
+            in_flight: 0,
+            used: used.attempts,
+            free: used.free_today,
+            cost: used.cost,
+            is_quiet: false,
+            known: Box::default(),
+            changed: false,
+        }
+    }
+
+    /// Takes over its row in a changed file.
+    pub(super) fn set_key(&mut self, key: Arc<Key>) {
+        self.weight = key.terms().weight.max(1);
+        self.key = key;
+    }
+
     pub(super) fn rank(&self) -> Rank {
-        let weight = u64::from(self.key.terms().weight.max(1));
-        Rank { used: self.used.saturating_mul(1_000_000) / weight, in_flight: self.in_flight }
+        let used = self.used.saturating_mul(1_000_000) / u64::from(self.weight);
+        Rank { used, in_flight: self.in_flight }
+    }
+
+    /// Whether nothing of it asks for a look at each attempt until `tomorrow`.
+    pub(super) fn has_nothing_to_watch(&self, tomorrow: Time) -> bool {
+        let known = &self.known;
+        known.refused.is_none()
+            && known.cap.is_none()
+            && known.unidentified.iter().all(Option::is_none)
+            && known.expires.is_none_or(|expires| tomorrow <= expires)
+            && self.key.terms().daily_requests.is_none()
     }
 
     /// All that holds it for a class of requests, whatever holds its account; `tomorrow` is when the UTC day ends.
@@ -86,10 +124,8 @@ impl Slot {
         Hold::longest(self.holds(class, now, tomorrow))
     }
 
-    /// Counts an attempt; true when its answer tells something about what rested.
+    /// Sends an attempt to find out what there is to; true when its answer tells something about what rested.
     pub(super) fn take(&mut self, class: Class, ticket: Ticket, now: Time) -> bool {
-        self.in_flight += 1;
-        self.count(class);
         let probes = |cooldown: &mut Option<Cooldown>| {
             cooldown.as_mut().is_some_and(|cooldown| cooldown.probe(ticket, now))
         };

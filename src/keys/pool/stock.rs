@@ -11,7 +11,7 @@ use super::super::{Key, KeyName};
 use super::account::{Account, AccountId};
 use super::facts::KeyFact;
 use super::line::{Line, Standing};
-use super::slot::{Known, Slot};
+use super::slot::Slot;
 use super::view::Asked;
 use crate::clock::{Day, Time};
 
@@ -108,7 +108,7 @@ impl Stock {
             let at = match self.by_name.get(key.name()) {
                 Some(&at) => {
                     let is_another = self.slots[at].key.authorization() != key.authorization();
-                    self.slots[at].key = Arc::new(key);
+                    self.slots[at].set_key(Arc::new(key));
                     if is_another {
                         self.begin_anew(at, now);
                     }
@@ -119,6 +119,7 @@ impl Stock {
             self.slots[at].is_listed = true;
             self.listed.push(at);
             self.regroup(at, now);
+            self.refresh(at, now);
         }
         let is_restricted = |at: &&usize| !self.slots[**at].key.terms().models.is_empty();
         self.restricted = self.listed.iter().filter(is_restricted).count();
@@ -132,17 +133,7 @@ impl Stock {
         self.accounts[account].keys.push(at);
         self.accounts[account].minute.count(used.free_minute, now);
         self.accounts[account].day.count(used.free_today, now);
-        self.slots.push(Slot {
-            key: Arc::new(key),
-            is_listed: true,
-            account,
-            in_flight: 0,
-            used: used.attempts,
-            free: used.free_today,
-            cost: used.cost,
-            known: Known::default(),
-            changed: false,
-        });
+        self.slots.push(Slot::new(Arc::new(key), account, used));
         if let Some(fact) = self.unclaimed.remove(name.as_str()) {
             self.recall(at, fact, now);
         }
@@ -170,6 +161,7 @@ impl Stock {
         for at in 0..self.slots.len() {
             let slot = &mut self.slots[at];
             (slot.used, slot.free, slot.cost) = (0, 0, 0);
+            slot.is_quiet = false;
             if slot.known.cap_left.is_some() {
                 // It is remembered together with the day's cost.
                 self.mark_key(at);
@@ -227,6 +219,9 @@ impl Stock {
     /// Puts a key where it belongs; true when it came back.
     pub(super) fn refresh(&mut self, at: usize, now: Time) -> bool {
         let mut came_back = false;
+        let slot = &self.slots[at];
+        self.slots[at].is_quiet =
+            slot.has_nothing_to_watch(self.tomorrow()) && self.accounts[slot.account].has_nothing_to_watch();
         for class in Class::ALL {
             if self.lines[class as usize].is_some() {
                 let standing = self.standing(at, class, now);
@@ -259,7 +254,8 @@ impl Stock {
     pub(super) fn lease(&mut self, need: &Need<'_>, now: Time) -> Result<Lent, Exhausted> {
         self.build(need.class, now);
         while let Some(at) = self.choose(need) {
-            if self.slots[at].known.expires.is_some_and(|expires| expires <= now) {
+            let slot = &self.slots[at];
+            if !slot.is_quiet && slot.known.expires.is_some_and(|expires| expires <= now) {
                 // Nobody looked since it expired; now it leaves the line.
                 self.refresh(at, now);
                 continue;
@@ -306,8 +302,13 @@ impl Stock {
     fn take(&mut self, at: usize, class: Class, now: Time) -> Lent {
         self.tickets += 1;
         let (ticket, slot) = (self.tickets, &mut self.slots[at]);
-        let is_probe = slot.take(class, ticket, now) | self.accounts[slot.account].take(class, ticket, now);
+        slot.in_flight += 1;
+        slot.count(class);
         let key = Arc::clone(&slot.key);
+        let mut is_probe = !slot.is_quiet && slot.take(class, ticket, now);
+        if !slot.is_quiet || class == Class::Free {
+            is_probe |= self.accounts[slot.account].take(class, ticket, now);
+        }
         self.settle(at, class, is_probe, now);
         Lent { slot: at, key, class, ticket, is_probe }
     }
@@ -315,13 +316,12 @@ impl Stock {
     /// Puts a key, of which an attempt was counted, where it belongs.
     fn settle(&mut self, at: usize, class: Class, is_probe: bool, now: Time) {
         let slot = &self.slots[at];
-        let account = &self.accounts[slot.account];
-        if (is_probe || class == Class::Free) && account.hold(class, now).is_some() {
+        if (is_probe || class == Class::Free) && self.accounts[slot.account].hold(class, now).is_some() {
             self.refresh_account(slot.account, now);
-        } else if is_probe || slot.key.terms().daily_requests.is_some_and(|most| slot.used >= most) {
-            self.refresh(at, now);
-        } else {
+        } else if slot.is_quiet {
             self.rerank(at);
+        } else {
+            self.refresh(at, now);
         }
     }
 

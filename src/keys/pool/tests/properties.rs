@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::stock::Stock;
 use super::model::{Model, made};
 use super::*;
 
@@ -90,17 +91,16 @@ fn anything() -> impl Strategy<Value = Event> {
 fn assert_sound(pool: &KeyPool, now: Time) {
     let mut stock = pool.lock();
     let now = stock.tick(now);
-    for class in Class::ALL {
-        for at in 0..stock.slots.len() {
-            if let Some(line) = &stock.lines[class as usize] {
-                let told = line.standing(at);
-                stock.refresh(at, now);
-                let is = stock.lines[class as usize].as_ref().unwrap().standing(at);
-                // An expiry is seen when the key's turn comes.
-                let is_expired = stock.slots[at].known.expires.is_some_and(|expires| expires <= now);
-                assert!(told == is || is_expired, "{class:?} {at}: {told:?}, not {is:?}");
-            }
-        }
+    for at in 0..stock.slots.len() {
+        let standings = |stock: &Stock| {
+            Class::ALL.map(|class| stock.lines[class as usize].as_ref().map(|line| line.standing(at)))
+        };
+        let (told, was_quiet) = (standings(&stock), stock.slots[at].is_quiet);
+        stock.refresh(at, now);
+        // An expiry is seen when the key's turn comes.
+        let is_expired = stock.slots[at].known.expires.is_some_and(|expires| expires <= now);
+        assert!(told == standings(&stock) || is_expired, "{at}: {told:?}, not {:?}", standings(&stock));
+        assert!(stock.slots[at].is_quiet || !was_quiet, "{at} has something to watch");
     }
     for (place, account) in stock.accounts.iter().enumerate() {
         assert!(account.keys.iter().all(|&at| stock.slots[at].account == place));
