@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
+use crate::keys::need::Used;
 use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
@@ -75,7 +76,8 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
-    let used = ledger.used_today();
+    let attempts = ledger.used_today().into_iter();
+    let used = attempts.map(|(name, attempts)| (name, Used { attempts, ..Used::default() })).collect();
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
@@ -84,7 +86,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let counts = (keys.len(), access.len());
     let shared = Arc::new(Shared {
         access: ArcSwap::from_pointee(access),
-        keys: KeyPool::new(keys, &used, clock.now().day()),
+        keys: KeyPool::resume(keys, &used, clock.now()),
         affinity: Affinity::default(),
         breakers: Breakers::default(),
         ledger,

@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod file;
 pub mod need;
 pub mod pool;
+mod quota;
 pub mod state;
 mod terms;
 

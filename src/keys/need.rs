@@ -14,6 +14,11 @@ pub enum Class {
     Other,
 }
 
+impl Class {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 3] = [Self::Free, Self::Paid, Self::Other];
+}
+
 /// What a request needs of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
@@ -39,7 +44,30 @@ pub enum Bind<'a> {
     Only(&'a KeyName),
 }
 
-/// Keys and accounts that one request will not be given again.
+impl Need<'_> {
+    /// Whether a key that serves the models of `patterns` alone serves this need. What runs no model is anybody's.
+    pub(super) fn is_among(&self, patterns: &[Box<str>]) -> bool {
+        patterns.is_empty()
+            || self.model.is_empty()
+            || patterns.iter().any(|pattern| matches(pattern, self.model))
+    }
+}
+
+/// Whether `text` is what `pattern` says, `*` standing for any text, also for none.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((beginning, mut pattern)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(beginning) else { return false };
+    // The first place for each part leaves most to those behind it, so none has to be tried twice.
+    while let Some((part, rest)) = pattern.split_once('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+        pattern = rest;
+    }
+    text.ends_with(pattern)
+}
+
+/// Keys and accounts that one request will not be given again. They don't count for the moment at which a key comes
+/// back either, so whoever waits for a key that it tried begins with a new one of these.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
     /// Slots of keys.
@@ -99,6 +127,19 @@ pub struct Told {
     pub management: bool,
 }
 
+/// What a key was used for before the pool began, as plain data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Attempts in this UTC day.
+    pub attempts: u64,
+    /// Attempts on free models in this UTC day.
+    pub free_today: u64,
+    /// Attempts on free models in this minute of the clock.
+    pub free_minute: u64,
+    /// Spent in this UTC day, nano-dollars.
+    pub cost: i64,
+}
+
 /// That no key can serve a request now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exhausted {
@@ -144,4 +185,65 @@ pub enum Why {
     Tried,
     /// The request has to have another account's.
     Bound,
+}
+
+impl Why {
+    /// The word for it, `free_day`: the same as where it is serialized.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::FreeMinute => "free_minute",
+            Self::FreeDay => "free_day",
+            Self::Probing => "probing",
+            Self::NoCredits => "no_credits",
+            Self::InFlight => "in_flight",
+            Self::Cap => "cap",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Management => "management",
+            Self::Unidentified => "unidentified",
+            Self::DailyRequests => "daily_requests",
+            Self::DailyCost => "daily_cost",
+            Self::Disabled => "disabled",
+            Self::Models => "models",
+            Self::Tried => "tried",
+            Self::Bound => "bound",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Why, matches};
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, fits) in [
+            ("a/b", "a/b", true),
+            ("a/b", "a/b:free", false),
+            ("a/b", "A/b", false),
+            ("*", "", true),
+            ("*", "a/b", true),
+            ("a/*", "a/b", true),
+            ("a/*", "b/a/b", false),
+            ("*:free", "a/b:free", true),
+            ("*:free", "a/b", false),
+            ("a/*:free", "a/b:free", true),
+            ("a/*:free", "a/:free", true),
+            ("ab*ba", "aba", false),
+            ("*ab*ab*", "xabyabz", true),
+            ("*ab*ab*", "xabz", false),
+            ("*ab*b", "aabb", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn the_word_is_the_serialized_one() {
+        for why in [Why::FreeMinute, Why::NoCredits, Why::InFlight, Why::DailyRequests, Why::Bound] {
+            assert_eq!(serde_json::to_value(why).unwrap(), why.word());
+        }
+    }
 }

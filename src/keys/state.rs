@@ -50,7 +50,7 @@ pub struct KeyState {
 /// Something that rests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestState {
-    /// What rests: `free`, `paid` or `all`.
+    /// What rests: `free`, `paid`, `other` (requests that run no model) or `all`.
     pub what: String,
     /// The reason, a word such as `free_day`.
     pub why: String,

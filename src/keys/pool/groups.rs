@@ -1,0 +1,132 @@
+//! Which keys are one account, as the operator says or as it turns out.
+
+use super::super::state::Fact;
+use super::account::{Account, AccountId};
+use super::slot::Slot;
+use super::stock::{Changed, Stock};
+use crate::clock::Time;
+
+impl Slot {
+    /// What names its account: the operator, else `GET /key`, else an error.
+    fn account_id(&self) -> Option<AccountId> {
+        if let Some(column) = &self.key.terms().account {
+            return Some(AccountId::Column(column.clone()));
+        }
+        self.known.told.as_ref().or(self.known.said.as_ref()).cloned().map(AccountId::Learned)
+    }
+}
+
+impl Stock {
+    pub(super) fn new_account(&mut self, id: Option<AccountId>) -> usize {
+        let account = Account::new(id.clone());
+        let place = if let Some(place) = self.vacant.pop() {
+            self.accounts[place] = account;
+            place
+        } else {
+            self.accounts.push(account);
+            self.accounts.len() - 1
+        };
+        if let Some(id) = id {
+            self.by_id.insert(id, place);
+        }
+        place
+    }
+
+    /// Gives a key to the account that owns it as far as is known; what the two counted adds up.
+    pub(super) fn regroup(&mut self, at: usize, now: Time) {
+        let id = self.slots[at].account_id();
+        let old = self.slots[at].account;
+        if self.accounts[old].id == id {
+            return;
+        }
+        let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
+        if self.accounts[old].keys.len() > 1 {
+            let new = known.unwrap_or_else(|| self.new_account(id));
+            self.part(at, new, now);
+        } else if let Some(new) = known {
+            self.join(old, new, now);
+        } else {
+            self.rename(old, id);
+        }
+        let new = self.slots[at].account;
+        self.mark_key(at);
+        self.mark_account(new);
+        self.came_back |= self.refresh_account(old, now) | self.refresh_account(new, now);
+    }
+
+    /// Moves one key from an account it shared to another.
+    fn part(&mut self, at: usize, new: usize, now: Time) {
+        let (old, free) = (self.slots[at].account, self.slots[at].free);
+        let left = &mut self.accounts[old];
+        left.keys.retain(|&other| other != at);
+        left.forget_probes();
+        left.day.set(left.day.used(now).saturating_sub(free), now);
+        self.accounts[new].keys.push(at);
+        self.accounts[new].day.count(free, now);
+        self.slots[at].account = new;
+        self.mark_account(old);
+    }
+
+    /// Makes two accounts one.
+    fn join(&mut self, old: usize, new: usize, now: Time) {
+        let other = std::mem::replace(&mut self.accounts[old], Account::new(None));
+        for &at in &other.keys {
+            self.slots[at].account = new;
+        }
+        self.accounts[new].merge(&other, now);
+        self.accounts[new].keys.extend(&other.keys);
+        self.forget_id(other.id);
+        self.vacant.push(old);
+    }
+
+    fn rename(&mut self, account: usize, id: Option<AccountId>) {
+        if let Some(id) = &id {
+            self.by_id.insert(id.clone(), account);
+        }
+        let old = std::mem::replace(&mut self.accounts[account].id, id);
+        self.forget_id(old);
+    }
+
+    fn forget_id(&mut self, id: Option<AccountId>) {
+        if let Some(id) = id {
+            self.by_id.remove(&id);
+            self.changed.push(Changed::Gone(Fact { kind: "account", id: id.text(), value: None }));
+        }
+    }
+
+    /// Forgets what was learned of a key, whose row has another secret now. What its day's attempts were counted
+    /// against stays with the account of the secret before.
+    pub(super) fn begin_anew(&mut self, at: usize, now: Time) {
+        let old = self.slots[at].account;
+        self.accounts[old].keys.retain(|&other| other != at);
+        self.accounts[old].forget_probes();
+        if self.accounts[old].id.is_none() {
+            self.vacant.push(old);
+        }
+        let new = self.new_account(None);
+        self.accounts[new].keys.push(at);
+        let slot = &mut self.slots[at];
+        (slot.account, slot.free, slot.known) = (new, 0, Box::default());
+        self.mark_key(at);
+        self.refresh_account(old, now);
+    }
+
+    /// Tells, once for each number of them, that keys turned out to be one account.
+    pub(super) fn warn_of(&mut self, account: usize) {
+        if !matches!(self.accounts[account].id, Some(AccountId::Learned(_))) {
+            return;
+        }
+        let mut keys = self.accounts[account].keys.clone();
+        keys.retain(|&at| self.slots[at].is_listed);
+        keys.sort_unstable();
+        let names: Vec<&str> = keys.iter().map(|&at| self.slots[at].key.name().as_str()).collect();
+        if names.len() > self.accounts[account].warned.max(1) {
+            self.warnings.push(format!(
+                "these {} keys are one account: they add no free quota: {}",
+                names.len(),
+                names.join(", ")
+            ));
+            self.accounts[account].warned = names.len();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What attempts and polls tell about keys and accounts, and what follows from it.
+
+use std::time::Duration;
+
+use super::super::KeyName;
+use super::super::need::{Class, Rest, Told};
+use super::super::quota::proven;
+use super::stock::{Lent, Stock};
+use crate::clock::Time;
+
+/// Within which time the same unidentified fault of all keys is an outage.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Fewer free requests than were counted are believed of an account that made none for so long, milliseconds:
+/// reports lag.
+const LAG_MS: i64 = 120_000;
+
+impl Stock {
+    /// Whether the key of a lease is still the one in its row.
+    fn is_current(&self, lent: &Lent) -> bool {
+        self.slots[lent.slot].key.authorization() == lent.key.authorization()
+    }
+
+    fn account_of(&self, lent: &Lent) -> usize {
+        self.slots[lent.slot].account
+    }
+
+    /// A key served.
+    pub(super) fn answered(&mut self, lent: &Lent, now: Time) {
+        if !self.is_current(lent) {
+            return self.release(lent, now);
+        }
+        let account = self.account_of(lent);
+        let key_well = self.slots[lent.slot].proven(lent.class, lent.ticket, now);
+        let account_well = self.accounts[account].proven(lent.class, lent.ticket);
+        if key_well {
+            self.mark_key(lent.slot);
+            self.came_back |= self.refresh(lent.slot, now);
+        }
+        if account_well {
+            self.mark_account(account);
+            self.came_back |= self.refresh_account(account, now);
+        }
+    }
+
+    /// What a lease went to find out is open again.
+    pub(super) fn release(&mut self, lent: &Lent, now: Time) {
+        let account = self.account_of(lent);
+        if self.accounts[account].released(lent.ticket) {
+            self.came_back |= self.refresh_account(account, now);
+        }
+        if self.slots[lent.slot].released(lent.ticket) {
+            self.came_back |= self.refresh(lent.slot, now);
+        }
+    }
+
+    /// Something is to rest. True when all keys met the same in the same moment: then none of them rests.
+    pub(super) fn bench(&mut self, lent: &Lent, rest: Rest, now: Time) -> bool {
+        if !self.is_current(lent) {
+            self.release(lent, now);
+            return false;
+        }
+        let (place, ticket) = (self.account_of(lent), lent.ticket);
+        let slot = &mut self.slots[lent.slot];
+        let account = &mut self.accounts[place];
+        let whole_account = match rest {
+            Rest::Refused => {
+                slot.refuse(now);
+                false
+            }
+            Rest::Cap(until) => {
+                slot.cap_spent(until, now);
+                false
+            }
+            Rest::Unidentified(until) => {
+                slot.suspect(lent.class, until, now);
+                false
+            }
+            Rest::NoCredits => {
+                account.out_of_credits(lent.class, now);
+                true
+            }
+            Rest::InFlight(until) => {
+                account.hold_credits(until, now);
+                true
+            }
+            Rest::FreeMinute { until, limit } => {
+                account.used_up(|account| &mut account.minute, (until, limit), ticket, now);
+                true
+            }
+            Rest::FreeDay { until, limit } => {
+                account.used_up(|account| &mut account.day, (until, limit), ticket, now);
+                true
+            }
+        };
+        if whole_account {
+            // Whoever is told of its account is not refused itself.
+            if proven(&mut slot.known.refused, ticket) {
+                self.mark_key(lent.slot);
+            }
+            self.mark_account(place);
+        } else {
+            self.mark_key(lent.slot);
+        }
+        self.release(lent, now);
+        self.refresh(lent.slot, now);
+        if whole_account {
+            self.refresh_account(place, now);
+        }
+        matches!(rest, Rest::Unidentified(_)) && self.is_outage(lent.class, now)
+    }
+
+    /// Whether no key of a class is left and at least two of them met an unidentified fault just now, which is no
+    /// fault of theirs then: their rests end.
+    fn is_outage(&mut self, class: Class, now: Time) -> bool {
+        self.build(class, now);
+        if self.lines[class as usize].as_ref().is_some_and(|line| !line.is_empty()) {
+            return false;
+        }
+        let met = |at: &usize| {
+            self.slots[*at].known.unidentified[class as usize]
+                .is_some_and(|rest| now < rest.until && now.since(rest.since) <= AT_ONCE)
+        };
+        let met: Vec<usize> = self.listed.iter().copied().filter(met).collect();
+        if met.len() < 2 {
+            return false;
+        }
+        for at in met {
+            self.slots[at].known.unidentified[class as usize] = None;
+            self.mark_key(at);
+            self.came_back |= self.refresh(at, now);
+        }
+        true
+    }
+
+    pub(super) fn spent(&mut self, lent: &Lent, cost: i64, now: Time) {
+        let slot = &mut self.slots[lent.slot];
+        let before = slot.known.cap;
+        slot.spent(cost, now);
+        let is_capped = before != slot.known.cap;
+        let is_dear = slot.key.terms().daily_cost.is_some_and(|most| slot.cost >= most);
+        if is_capped {
+            self.mark_key(lent.slot);
+        }
+        if is_capped || is_dear {
+            self.refresh(lent.slot, now);
+        }
+    }
+
+    /// An error named the account of a key.
+    pub(super) fn belongs_to(&mut self, lent: &Lent, user_id: &str, now: Time) {
+        let known = &self.slots[lent.slot].known;
+        if known.said.as_deref() == Some(user_id) || !self.is_current(lent) {
+            return;
+        }
+        self.slots[lent.slot].known.said = Some(user_id.into());
+        self.regroup(lent.slot, now);
+        self.mark_key(lent.slot);
+        self.warn_of(self.account_of(lent));
+    }
+
+    /// `GET /key`, asked at `asked`, told about a key.
+    pub(super) fn learn(&mut self, at: usize, told: &Told, asked: Time, now: Time) {
+        let slot = &mut self.slots[at];
+        slot.known.refused = None;
+        slot.known.management = told.management;
+        slot.known.expires = told.expires;
+        let left = told.cap_left.map(|left| left.saturating_sub(slot.known.spent.since(asked)));
+        slot.cap_is(left, told.cap_resets, now);
+        if told.account.is_some() {
+            slot.known.told.clone_from(&told.account);
+        }
+        self.regroup(at, now);
+
+        let place = self.slots[at].account;
+        self.learn_free(place, told, asked, now);
+        self.mark_key(at);
+        self.mark_account(place);
+        self.came_back |= self.refresh(at, now) | self.refresh_account(place, now);
+        self.warn_of(place);
+    }
+
+    fn learn_free(&mut self, place: usize, told: &Told, asked: Time, now: Time) {
+        let account = &mut self.accounts[place];
+        // 50 a day, 1000 once credits were bought (OpenRouter docs, Limits page).
+        let assumed = told.free_tier.map(|is_free| if is_free { 50 } else { 1_000 });
+        account.day.assumed = assumed.or(account.day.assumed);
+        account.day.told = told.free_limit.or(account.day.told);
+        let Some(used) = told.free_used.filter(|_| asked.day() == now.day()) else { return };
+        let since = u64::try_from(account.recent.since(asked)).unwrap_or(0);
+        let (used, counted) = (used.saturating_add(since), account.day.used(now));
+        let is_settled = || !account.recent.any(Time(asked.0.saturating_sub(LAG_MS)), asked);
+        if used > counted || (used < counted && is_settled()) {
+            account.day.set(used, now);
+        }
+    }
+
+    /// Whether anything of a key or its account rests, other than by what was counted.
+    fn rests(&self, at: usize, now: Time) -> bool {
+        let slot = &self.slots[at];
+        slot.rests(now) || self.accounts[slot.account].rests(now)
+    }
+
+    /// `GET /key` refused a key.
+    pub(super) fn refuse(&mut self, at: usize, now: Time) {
+        self.slots[at].refuse(now);
+        self.mark_key(at);
+        self.refresh(at, now);
+    }
+
+    /// Ends what rests of one key and its account, or of all; tells of how many keys anything did.
+    pub(super) fn reset_all(&mut self, name: Option<&KeyName>, now: Time) -> Option<usize> {
+        let chosen = match name {
+            Some(name) => vec![self.by_name.get(name).copied().filter(|&at| self.slots[at].is_listed)?],
+            None => self.listed.clone(),
+        };
+        let rested = |at: &&usize| self.rests(**at, now);
+        let before = self.listed.iter().filter(rested).count();
+        for at in chosen {
+            self.reset(at, now);
+        }
+        let rested = |at: &&usize| self.rests(**at, now);
+        Some(before - self.listed.iter().filter(rested).count())
+    }
+
+    /// Ends what rests of a key and its account.
+    fn reset(&mut self, at: usize, now: Time) {
+        let place = self.slots[at].account;
+        self.slots[at].reset(now);
+        self.accounts[place].reset();
+        self.mark_key(at);
+        self.mark_account(place);
+        self.came_back |= self.refresh_account(place, now);
+    }
+}

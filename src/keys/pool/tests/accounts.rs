@@ -1,0 +1,199 @@
+//! Accounts, and the free quota that their keys share.
+
+use super::*;
+
+/// Two keys of account `x` and one of nobody knows whom.
+fn two_and_one() -> KeyPool {
+    let pool = pool(&["a", "b", "c"]);
+    for key in ["a", "b"] {
+        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+    }
+    pool
+}
+
+#[test]
+fn the_keys_of_one_account_share_its_minute() {
+    let pool = two_and_one();
+    let by_name = lend_many(&pool, Class::Free, 40, NOON);
+    assert_eq!((by_name["a"] + by_name["b"], by_name["c"]), (20, 20));
+    assert_eq!(held(&pool, Class::Free, noon(59 * SECOND)), (Some(noon(MINUTE)), vec![(Why::FreeMinute, 3)]));
+    assert_eq!(lend_many(&pool, Class::Paid, 30, NOON).len(), 3, "what is paid for goes on");
+}
+
+#[test]
+fn the_first_attempt_after_a_turn_goes_alone() {
+    let pool = two_and_one();
+    let _ = lend_many(&pool, Class::Free, 40, NOON);
+    let now = noon(MINUTE);
+    let of_c = lend_key(&pool, "c", Class::Free, now);
+    let first = lend(&pool, Class::Free, now);
+    assert_ne!(first.key().name().as_str(), "c");
+    assert_eq!(held(&pool, Class::Free, now), (Some(noon(MINUTE + SECOND)), vec![(Why::Probing, 3)]));
+    // A caller that leaves proves nothing, and holds nothing up.
+    drop(of_c);
+    assert_eq!(lend_many(&pool, Class::Free, 19, now)["c"], 19);
+    first.answered(now);
+    let by_name = lend_many(&pool, Class::Free, 19, now);
+    assert_eq!(by_name.get("c"), None);
+    assert_eq!(held(&pool, Class::Free, now).1, [(Why::FreeMinute, 3)]);
+}
+
+#[test]
+fn a_turn_that_was_none_costs_one_attempt_at_a_time_ever_more_rarely() {
+    let pool = pool(&["a"]);
+    let rest = |until| Rest::FreeMinute { until: Some(until), limit: Some(20) };
+    let _ = bench(&pool, "a", Class::Free, rest(noon(MINUTE)), NOON);
+    // Its clock is seven seconds behind ours.
+    let mut now = noon(MINUTE);
+    for seconds in [1, 2, 4] {
+        let _ = lend(&pool, Class::Free, now).bench(rest(noon(MINUTE)), now);
+        let next = Time(now.0 + seconds * SECOND);
+        assert_eq!(held(&pool, Class::Free, now).0, Some(next));
+        now = next;
+    }
+    lend(&pool, Class::Free, now).answered(now);
+    assert_eq!(lend_many(&pool, Class::Free, 5, now)["a"], 5);
+}
+
+#[test]
+fn a_limit_that_a_fault_tells_is_kept() {
+    let pool = pool(&["a"]);
+    let _ = bench(&pool, "a", Class::Free, Rest::FreeMinute { until: None, limit: Some(5) }, NOON);
+    lend(&pool, Class::Free, noon(MINUTE)).answered(noon(MINUTE));
+    assert_eq!(lend_many(&pool, Class::Free, 4, noon(MINUTE))["a"], 4);
+    assert_eq!(held(&pool, Class::Free, noon(MINUTE)).0, Some(noon(2 * MINUTE)));
+    let _ = bench(&pool, "a", Class::Free, Rest::FreeDay { until: None, limit: Some(0) }, noon(2 * MINUTE));
+    lend(&pool, Class::Free, MIDNIGHT).answered(MIDNIGHT);
+    assert_eq!(lend_many(&pool, Class::Free, 4, MIDNIGHT)["a"], 4, "a limit of none is no limit");
+}
+
+#[test]
+fn a_days_free_requests_are_as_many_as_is_known() {
+    let told = |told| {
+        let pool = pool(&["a"]);
+        pool.learn(&name("a"), &told, NOON, NOON);
+        pool.state(NOON).keys[0].free_day_left
+    };
+    for (told_of_it, left) in [
+        (Told::default(), None),
+        (Told { free_tier: Some(true), ..Told::default() }, Some(50)),
+        (Told { free_tier: Some(false), ..Told::default() }, Some(1_000)),
+        (Told { free_tier: Some(false), free_limit: Some(50), ..Told::default() }, Some(50)),
+        (Told { free_limit: Some(50), free_used: Some(12), ..Told::default() }, Some(38)),
+        (Told { free_limit: Some(50), free_used: Some(60), ..Told::default() }, Some(0)),
+        (Told { free_used: Some(12), ..Told::default() }, None),
+    ] {
+        assert_eq!(told(told_of_it.clone()), left, "{told_of_it:?}");
+    }
+}
+
+#[test]
+fn a_day_used_up_comes_back_at_midnight() {
+    let used = HashMap::from([("a".into(), free_today(49))]);
+    let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
+    pool.learn(&name("a"), &Told { free_limit: Some(50), ..Told::default() }, NOON, NOON);
+    assert_eq!(pool.state(NOON).keys[0].free_day_left, Some(1));
+    let lease = lend(&pool, Class::Free, NOON);
+    lease.count_again(NOON);
+    assert_eq!(held(&pool, Class::Free, NOON), (Some(MIDNIGHT), vec![(Why::FreeDay, 1)]));
+    let first = lend(&pool, Class::Free, MIDNIGHT);
+    assert_eq!(held(&pool, Class::Free, MIDNIGHT).1, [(Why::Probing, 1)]);
+    first.answered(MIDNIGHT);
+    assert_eq!(pool.state(MIDNIGHT).keys[0].free_day_left, Some(49));
+}
+
+#[test]
+fn a_report_corrects_the_count_as_far_as_it_can_know() {
+    let counted = |asked: i64, used: u64| {
+        let pool = pool(&["a"]);
+        let told = Told { free_limit: Some(100), free_used: Some(used), ..Told::default() };
+        let _ = lend_many(&pool, Class::Free, 10, NOON);
+        let _ = lend_many(&pool, Class::Free, 3, noon(60 * MINUTE));
+        pool.learn(&name("a"), &told, noon(asked), noon(60 * MINUTE + 10 * SECOND));
+        100 - pool.state(noon(61 * MINUTE)).keys[0].free_day_left.unwrap()
+    };
+    assert_eq!(counted(60 * MINUTE + 5 * SECOND, 20), 20, "others used it too");
+    assert_eq!(counted(60 * MINUTE - SECOND, 20), 23, "three were sent after the question");
+    assert_eq!(counted(60 * MINUTE + 5 * SECOND, 2), 13, "it lags");
+    assert_eq!(counted(60 * MINUTE - SECOND, 2), 5, "all it could count was long ago");
+}
+
+#[test]
+fn a_report_of_yesterday_says_nothing_of_today() {
+    let pool = pool(&["a"]);
+    let told = Told { free_limit: Some(50), free_used: Some(50), ..Told::default() };
+    pool.learn(&name("a"), &told, Time(MIDNIGHT.0 - 1), MIDNIGHT);
+    assert_eq!(pool.state(MIDNIGHT).keys[0].free_day_left, Some(50));
+}
+
+#[test]
+fn counts_add_up_when_keys_turn_out_to_be_one_account() {
+    let used = HashMap::from([("a".into(), free_today(20)), ("b".into(), free_today(7))]);
+    let pool = KeyPool::resume(keys(&["a", "b"]), &used, NOON);
+    pool.learn(&name("a"), &Told { free_limit: Some(50), ..owned_by("x") }, NOON, NOON);
+    assert_eq!(pool.state(NOON).keys[0].free_day_left, Some(30));
+    let first = lend_key(&pool, "b", Class::Free, NOON);
+    first.belongs_to("x", NOON);
+    for key in pool.state(NOON).keys {
+        assert_eq!((key.account.as_deref(), key.free_day_left), (Some("account 1"), Some(22)));
+    }
+    // It was a mistake: what GET /key tells weighs more.
+    pool.learn(&name("b"), &owned_by("y"), NOON, NOON);
+    first.belongs_to("x", NOON);
+    let state = pool.state(NOON);
+    assert_eq!((state.keys[0].free_day_left, state.keys[1].free_day_left), (Some(30), None));
+    assert_eq!(state.keys[1].account.as_deref(), Some("account 2"));
+}
+
+#[test]
+fn a_probe_whose_key_turns_out_to_be_anothers_holds_nothing_up() {
+    let pool = two_and_one();
+    let _ = bench(&pool, "a", Class::Free, Rest::FreeMinute { until: None, limit: None }, NOON);
+    let now = noon(MINUTE);
+    let mut tried = Tried::default();
+    tried.key(&lend_key(&pool, "c", Class::Free, now));
+    let first = pool.lease(&ask(Class::Free, &tried), now).unwrap();
+    assert_eq!(
+        pool.lease(&ask(Class::Free, &tried), now).unwrap_err().why,
+        [(Why::Probing, 2), (Why::Tried, 1)]
+    );
+    pool.learn(first.key().name(), &owned_by("y"), now, now);
+    assert_eq!(lend_many(&pool, Class::Free, 6, now).len(), 3);
+}
+
+#[test]
+fn the_column_outweighs_what_is_learned() {
+    let of = |account: &str| {
+        let account = account.into();
+        move |terms: &mut Terms| terms.account = Some(account)
+    };
+    let keys = || vec![key_with("a", of("main")), key_with("b", of("main")), key("c")];
+    let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
+    for key in ["a", "c"] {
+        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+    }
+    let accounts = |pool: &KeyPool| -> Vec<Option<String>> {
+        pool.state(NOON).keys.into_iter().map(|key| key.account).collect()
+    };
+    let main = || Some("main".to_owned());
+    assert_eq!(accounts(&pool), [main(), main(), Some("account 1".to_owned())]);
+    let by_name = lend_many(&pool, Class::Free, 40, NOON);
+    assert_eq!(by_name["a"] + by_name["b"], 20);
+    // Without the column, what was learned counts.
+    pool.reload(vec![key("a"), key("b"), key("c")]);
+    assert_eq!(accounts(&pool), [Some("account 1".to_owned()), None, Some("account 1".to_owned())]);
+}
+
+#[test]
+fn keys_of_one_account_are_told_of_once_for_each_number_of_them() {
+    let pool = pool(&["ann", "bob", "cy"]);
+    let learn = |key: &str, account: &str| {
+        let mut stock = pool.lock();
+        let at = stock.by_name[&name(key)];
+        stock.learn(at, &owned_by(account), NOON, NOON);
+        std::mem::take(&mut stock.warnings)
+    };
+    assert!(learn("ann", "x").is_empty() && learn("cy", "x").len() == 1 && learn("ann", "x").is_empty());
+    assert_eq!(learn("bob", "x"), ["these 3 keys are one account: they add no free quota: ann, bob, cy"]);
+    assert!(learn("cy", "y").is_empty() && learn("cy", "x").is_empty());
+}

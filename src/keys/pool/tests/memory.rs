@@ -1,0 +1,157 @@
+//! What outlives the process.
+
+use super::*;
+
+/// What a store would hold after these facts.
+#[derive(Default)]
+struct Store(HashMap<(String, String), String>);
+
+impl Store {
+    fn keep(&mut self, pool: &KeyPool) {
+        for fact in pool.take_facts() {
+            let place = (fact.kind.to_owned(), fact.id.to_string());
+            match fact.value {
+                Some(value) => self.0.insert(place, value),
+                None => self.0.remove(&place),
+            };
+        }
+    }
+
+    fn facts(&self) -> Vec<(String, String, String)> {
+        self.0.iter().map(|((kind, id), value)| (kind.clone(), id.clone(), value.clone())).collect()
+    }
+}
+
+/// The same pool in a new process, which knows from the ledger what was used.
+fn restarted(pool: &KeyPool, store: &Store, keys: Vec<Key>, now: Time) -> KeyPool {
+    let used = {
+        let stock = pool.lock();
+        let of = |slot: &super::super::slot::Slot| Used {
+            attempts: slot.used,
+            free_today: slot.free,
+            free_minute: 0,
+            cost: slot.cost,
+        };
+        stock.slots.iter().map(|slot| (slot.key.name().as_str().into(), of(slot))).collect()
+    };
+    let pool = KeyPool::resume(keys, &used, now);
+    pool.restore(&store.facts(), now);
+    pool
+}
+
+#[test]
+fn what_rests_and_what_is_known_survives_a_restart() {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let pool = pool(&names);
+    let mut store = Store::default();
+    let told = Told { free_limit: Some(50), free_used: Some(30), ..owned_by("x") };
+    pool.learn(&name("a"), &told, NOON, NOON);
+    lend_key(&pool, "b", Class::Free, NOON).belongs_to("x", NOON);
+    let _ = bench(&pool, "c", Class::Paid, Rest::Refused, NOON);
+    let _ = bench(&pool, "d", Class::Paid, Rest::Unidentified(None), NOON);
+    let _ = bench(&pool, "d", Class::Free, Rest::NoCredits, NOON);
+    let cap = Told { cap_left: Some(1_000), expires: Some(MIDNIGHT), ..Told::default() };
+    pool.learn(&name("e"), &cap, NOON, NOON);
+    store.keep(&pool);
+    lend_key(&pool, "e", Class::Paid, NOON).spent(300, NOON);
+    let _ = bench(&pool, "f", Class::Free, Rest::FreeDay { until: None, limit: Some(50) }, NOON);
+    let _ = bench(&pool, "f", Class::Paid, Rest::Cap(Some(noon(3 * HOUR))), NOON);
+    pool.learn(&name("g"), &Told { management: true, ..Told::default() }, NOON, NOON);
+    store.keep(&pool);
+    drop(lend_key(&pool, "a", Class::Free, NOON));
+    assert!(pool.take_facts().is_empty(), "the ledger knows what was lent");
+
+    let again = restarted(&pool, &store, keys(&names), noon(SECOND));
+    let (before, after) = (pool.state(noon(SECOND)), again.state(noon(SECOND)));
+    assert_eq!(after.keys[0].free_day_left, Some(50 - 30 - 2));
+    assert_eq!(after.keys[4].cap_left, Some(700));
+    for (before, mut after) in before.keys.into_iter().zip(after.keys) {
+        // In this test nobody counts the minute.
+        after.free_minute_left = before.free_minute_left;
+        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    }
+    let due = noon(15 * MINUTE);
+    let _ = lend_key(&again, "c", Class::Paid, due).bench(Rest::Refused, due);
+    let rest = again.state(due).keys[2].rests[0].clone();
+    assert_eq!(rest.until_ms, Some(due.0 + 30 * MINUTE), "doublings too");
+}
+
+#[test]
+fn a_minute_is_counted_on_after_a_restart() {
+    let used = Used { attempts: 90, free_today: 90, free_minute: 15, cost: 0 };
+    let pool = KeyPool::resume(keys(&["a", "b"]), &HashMap::from([("a".into(), used)]), NOON);
+    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("b"), &owned_by("x"), NOON, NOON);
+    assert_eq!(pool.state(NOON).keys[1].free_minute_left, Some(5));
+}
+
+#[test]
+fn a_changed_row_is_another_key_after_a_restart_too() {
+    let pool = pool(&["a"]);
+    let mut store = Store::default();
+    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    store.keep(&pool);
+    let other = Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned()));
+    let again = restarted(&pool, &store, vec![other], NOON);
+    assert_eq!(lend_many(&again, Class::Paid, 1, NOON)["a"], 1);
+    assert_eq!(again.state(NOON).keys[0].account, None);
+    // A key that comes back later is known as well.
+    let again = restarted(&pool, &store, keys(&["b"]), NOON);
+    again.reload(keys(&["a", "b"]));
+    assert_eq!(again.state(NOON).keys[0].rests[0].why, "refused");
+}
+
+#[test]
+fn what_is_well_again_is_forgotten() {
+    let pool = pool(&["a"]);
+    let mut store = Store::default();
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    let _ = bench_free(&pool);
+    store.keep(&pool);
+    assert_eq!(store.0.len(), 1, "{:?}", store.0);
+    let _ = pool.reset(None, NOON);
+    store.keep(&pool);
+    assert!(store.0.is_empty(), "{:?}", store.0);
+
+    lend(&pool, Class::Paid, NOON).belongs_to("u", NOON);
+    let _ = bench_free(&pool);
+    store.keep(&pool);
+    assert!(store.0.contains_key(&("account".to_owned(), "id:u".to_owned())));
+    pool.learn(&name("a"), &owned_by("o"), NOON, NOON);
+    store.keep(&pool);
+    let mut ids: Vec<_> = store.0.keys().map(|(_, id)| id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["a", "id:o"]);
+}
+
+/// Rests the account of `a` after an hour's refusal is over, or at once.
+fn bench_free(pool: &KeyPool) -> bool {
+    let _ = pool.reset(Some("a"), NOON);
+    bench(pool, "a", Class::Paid, Rest::NoCredits, NOON)
+}
+
+#[test]
+fn facts_tell_no_secret_and_unknown_ones_are_borne() {
+    let pool = pool(&["a"]);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    let facts = pool.take_facts();
+    assert_eq!(facts.len(), 1);
+    let value = facts[0].value.clone().unwrap();
+    assert!(!value.contains("sk-or"), "{value}");
+    let odd = [
+        ("key", "a", "{}"),
+        ("key", "a", "nonsense"),
+        ("key", "", &value),
+        ("key", "a", &value.replace("\"form\":1", "\"form\":9")),
+        ("account", "id:x", "[]"),
+        ("account", "whom", "{\"form\":1}"),
+        ("else", "a", &value),
+    ];
+    let again = super::pool(&["a"]);
+    let odd: Vec<_> =
+        odd.iter().map(|(kind, id, value)| ((*kind).into(), (*id).into(), (*value).into())).collect();
+    again.restore(&odd, NOON);
+    assert_eq!(lend_many(&again, Class::Paid, 1, NOON)["a"], 1);
+    assert!(again.take_facts().is_empty());
+}

@@ -1,0 +1,223 @@
+//! What rests after a fault, for whom, and until when.
+
+use super::*;
+
+#[test]
+fn exactly_that_rests_exactly_that_long() {
+    use Class::{Free, Other, Paid};
+    let end = Some(noon(40 * SECOND));
+    // What is told of, on which class, what rests because of it, and how long.
+    let table: &[(Rest, Class, &[Class], Why, i64)] = &[
+        (Rest::Refused, Paid, &[Free, Paid, Other], Why::Refused, 15 * MINUTE),
+        (Rest::Cap(end), Free, &[Free, Paid, Other], Why::Cap, 40 * SECOND),
+        (Rest::Cap(None), Paid, &[Free, Paid, Other], Why::Cap, HOUR),
+        (Rest::NoCredits, Paid, &[Paid], Why::NoCredits, HOUR),
+        (Rest::NoCredits, Free, &[Free, Paid], Why::NoCredits, HOUR),
+        (Rest::InFlight(None), Paid, &[Paid], Why::InFlight, 2 * SECOND),
+        (Rest::InFlight(end), Paid, &[Paid], Why::InFlight, 40 * SECOND),
+        (Rest::FreeMinute { until: None, limit: None }, Free, &[Free], Why::FreeMinute, MINUTE),
+        (Rest::FreeMinute { until: end, limit: Some(20) }, Free, &[Free], Why::FreeMinute, 40 * SECOND),
+        (Rest::FreeDay { until: None, limit: Some(50) }, Free, &[Free], Why::FreeDay, 12 * HOUR),
+        (Rest::FreeDay { until: end, limit: None }, Free, &[Free], Why::FreeDay, 40 * SECOND),
+        (Rest::Unidentified(None), Free, &[Free], Why::Unidentified, 10 * SECOND),
+        (Rest::Unidentified(end), Paid, &[Paid], Why::Unidentified, 40 * SECOND),
+        (Rest::Unidentified(Some(noon(-5))), Other, &[Other], Why::Unidentified, SECOND),
+        (Rest::Cap(Some(noon(-5))), Paid, &[Free, Paid, Other], Why::Cap, SECOND),
+        (Rest::FreeDay { until: Some(NOON), limit: None }, Free, &[Free], Why::FreeDay, SECOND),
+    ];
+    for &(rest, class, resting, why, length) in table {
+        let pool = pool(&["a"]);
+        assert!(!bench(&pool, "a", class, rest, NOON));
+        for class in Class::ALL {
+            let told = try_lend(&pool, class, noon(length - 1)).map(drop).map_err(|no| (no.until, no.why));
+            let rests = Err((Some(noon(length)), vec![(why, 1)]));
+            let wanted = if resting.contains(&class) { rests } else { Ok(()) };
+            assert_eq!(told, wanted, "{rest:?} {class:?}");
+        }
+        for class in Class::ALL {
+            lend(&pool, class, noon(length)).answered(noon(length));
+        }
+    }
+}
+
+#[test]
+fn a_refused_key_is_tried_by_one_attempt_after_ever_longer_times() {
+    let pool = pool(&["a"]);
+    let mut now = NOON;
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, now);
+    for minutes in [15, 30, 60, 120, 240, 480, 960, 1_440, 1_440] {
+        let due = Time(now.0 + minutes * MINUTE);
+        assert_eq!(held(&pool, Class::Paid, now), (Some(due), vec![(Why::Refused, 1)]));
+        let probe = lend(&pool, Class::Paid, due);
+        let soon = Some(Time(due.0 + SECOND));
+        assert_eq!(held(&pool, Class::Other, due), (soon, vec![(Why::Probing, 1)]));
+        let _ = probe.bench(Rest::Refused, due);
+        now = due;
+    }
+    let due = Time(now.0 + 24 * HOUR);
+    drop(lend(&pool, Class::Paid, due));
+    lend(&pool, Class::Paid, due).answered(due);
+    assert_eq!(lend_many(&pool, Class::Paid, 3, due)["a"], 3);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, due);
+    assert_eq!(held(&pool, Class::Paid, due).0, Some(Time(due.0 + 15 * MINUTE)), "it begins anew");
+}
+
+#[test]
+fn the_same_fault_of_attempts_side_by_side_is_one() {
+    for (rest, length) in [(Rest::Refused, 15 * MINUTE), (Rest::Unidentified(None), 10 * SECOND)] {
+        let pool = pool(&["a"]);
+        let leases = [(); 3].map(|()| lend(&pool, Class::Paid, NOON));
+        for lease in leases {
+            let _ = lease.bench(rest, NOON);
+        }
+        assert_eq!(held(&pool, Class::Paid, NOON).0, Some(noon(length)));
+    }
+}
+
+#[test]
+fn another_secret_in_the_row_is_another_key() {
+    let pool = pool(&["a"]);
+    let old = lend(&pool, Class::Paid, NOON);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    pool.reload(keys(&["a"]));
+    assert_eq!(held(&pool, Class::Paid, NOON).1, [(Why::Refused, 1)], "the row is the same");
+    pool.reload(vec![Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned()))]);
+    let _ = old.bench(Rest::Refused, NOON);
+    assert_eq!(lend_many(&pool, Class::Paid, 2, NOON)["a"], 2, "what the old one meets rests nothing");
+    assert_eq!(pool.state(NOON).keys[0].used_today, 4);
+}
+
+#[test]
+fn an_account_without_credits_is_asked_again_by_one_attempt() {
+    let pool = pool(&["a", "b"]);
+    for key in ["a", "b"] {
+        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+    }
+    let _ = bench(&pool, "a", Class::Free, Rest::NoCredits, NOON);
+    let due = noon(HOUR);
+    let probe = lend(&pool, Class::Paid, due);
+    assert_eq!(held(&pool, Class::Paid, due).1, [(Why::Probing, 2)]);
+    let _ = probe.bench(Rest::NoCredits, due);
+    assert_eq!(held(&pool, Class::Paid, due).0, Some(noon(2 * HOUR)));
+    lend(&pool, Class::Paid, noon(2 * HOUR)).answered(noon(2 * HOUR));
+    assert_eq!(lend_many(&pool, Class::Paid, 4, noon(2 * HOUR)).len(), 2);
+    assert_eq!(lend_many(&pool, Class::Free, 4, noon(2 * HOUR)).len(), 2, "whoever pays has credits");
+}
+
+#[test]
+fn an_unidentified_fault_rests_one_key_ever_longer_until_it_answers() {
+    let pool = pool(&["a", "b"]);
+    let mut now = NOON;
+    for seconds in [10, 20, 40, 80, 160, 300, 300] {
+        assert!(!bench(&pool, "a", Class::Paid, Rest::Unidentified(None), now));
+        let rest = pool.state(now).keys[0].rests[0].clone();
+        assert_eq!(rest.until_ms, Some(now.0 + seconds * SECOND));
+        assert_eq!((rest.what.as_str(), rest.why.as_str()), ("paid", "unidentified"));
+        now = Time(now.0 + seconds * SECOND);
+    }
+    lend_key(&pool, "a", Class::Paid, now).answered(now);
+    assert!(!bench(&pool, "a", Class::Paid, Rest::Unidentified(None), now));
+    assert_eq!(pool.state(now).keys[0].rests[0].until_ms, Some(now.0 + 10 * SECOND));
+}
+
+#[test]
+fn the_same_unidentified_fault_of_all_keys_is_an_outage() {
+    let pool = pool(&["a", "b", "c"]);
+    let _ = bench(&pool, "c", Class::Paid, Rest::Refused, NOON);
+    assert!(!bench(&pool, "a", Class::Paid, Rest::Unidentified(None), NOON));
+    assert!(bench(&pool, "b", Class::Paid, Rest::Unidentified(None), noon(9 * SECOND)));
+    assert_eq!(lend_many(&pool, Class::Paid, 4, noon(9 * SECOND)).len(), 2, "none rests for it");
+
+    // One key that met it before is no outage together with one that meets it later.
+    assert!(!bench(&pool, "a", Class::Paid, Rest::Unidentified(Some(noon(HOUR))), noon(10 * SECOND)));
+    assert!(!bench(&pool, "b", Class::Paid, Rest::Unidentified(None), noon(21 * SECOND)));
+    // Nor is one key alone.
+    let alone = super::pool(&["a"]);
+    assert!(!bench(&alone, "a", Class::Paid, Rest::Unidentified(None), NOON));
+}
+
+#[test]
+fn a_cap_is_spent_by_what_is_spent() {
+    let pool = pool(&["a", "b"]);
+    let told = Told { cap_left: Some(1_000), cap_resets: Some(noon(HOUR)), ..Told::default() };
+    // 300 are spent while the question is on its way.
+    lend_key(&pool, "a", Class::Paid, NOON).spent(400, noon(-MINUTE));
+    lend_key(&pool, "a", Class::Paid, NOON).spent(300, noon(2 * SECOND));
+    pool.learn(&name("a"), &told, NOON, noon(3 * SECOND));
+    assert_eq!(pool.state(NOON).keys[0].cap_left, Some(700));
+    lend_key(&pool, "a", Class::Paid, NOON).spent(650, noon(4 * SECOND));
+    assert_eq!(lend_key(&pool, "a", Class::Paid, NOON).key().name().as_str(), "a");
+    lend_key(&pool, "a", Class::Paid, NOON).spent(50, noon(5 * SECOND));
+    assert!(!lend_many(&pool, Class::Paid, 9, noon(5 * SECOND)).contains_key("a"));
+    assert_eq!(lend_many(&pool, Class::Paid, 12, noon(HOUR))["a"], 12 - lend_many_of_b(&pool));
+    assert_eq!(pool.state(noon(HOUR)).keys[0].cap_left, None, "nobody told what it is now");
+
+    let told = Told { cap_left: Some(0), ..Told::default() };
+    pool.learn(&name("a"), &told, noon(HOUR), noon(HOUR));
+    assert_eq!(pool.state(noon(HOUR)).keys[0].rests[0].until_ms, Some(noon(2 * HOUR).0));
+    let told = Told { cap_left: Some(5), ..Told::default() };
+    pool.learn(&name("a"), &told, noon(HOUR), noon(HOUR));
+    assert!(pool.state(noon(HOUR)).keys[0].rests.is_empty());
+}
+
+/// How many of the last requests the key `b` served; it had served nine before.
+fn lend_many_of_b(pool: &KeyPool) -> usize {
+    usize::try_from(pool.state(noon(HOUR)).keys[1].used_today).unwrap() - 9
+}
+
+#[test]
+fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
+    let pool = pool(&["a"]);
+    let learn = |told: &Told, now| pool.learn(&name("a"), told, now, now);
+    learn(&Told { expires: Some(noon(MINUTE)), ..Told::default() }, NOON);
+    assert_eq!(lend_many(&pool, Class::Paid, 2, noon(MINUTE - 1))["a"], 2);
+    assert_eq!(held(&pool, Class::Paid, noon(MINUTE)), (None, vec![(Why::Expired, 1)]));
+    learn(&Told { management: true, ..Told::default() }, noon(MINUTE));
+    assert_eq!(held(&pool, Class::Free, noon(MINUTE)), (None, vec![(Why::Management, 1)]));
+    learn(&Told::default(), noon(MINUTE));
+    pool.learn_refused(&name("a"), noon(MINUTE));
+    assert_eq!(held(&pool, Class::Paid, noon(MINUTE)).1, [(Why::Refused, 1)]);
+    learn(&Told::default(), noon(MINUTE));
+    assert_eq!(lend_many(&pool, Class::Paid, 2, noon(MINUTE))["a"], 2);
+}
+
+#[test]
+fn a_reset_ends_cooldowns_and_leaves_counts_and_the_operators_limits() {
+    let keys = vec![key("a"), key("b"), key_with("c", |terms| terms.daily_requests = Some(0))];
+    let pool = KeyPool::resume(keys, &HashMap::new(), NOON);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    let _ = bench(&pool, "b", Class::Free, Rest::FreeDay { until: None, limit: Some(2) }, NOON);
+    assert_eq!(pool.reset(Some("nobody"), NOON), None);
+    assert_eq!(pool.reset(Some("c"), NOON), Some(0));
+    assert_eq!(pool.reset(Some("b"), NOON), Some(1));
+    assert_eq!(lend_many(&pool, Class::Free, 1, NOON)["b"], 1, "one of two is left");
+    let why = held(&pool, Class::Free, NOON).1;
+    assert_eq!(why, [(Why::FreeDay, 1), (Why::Refused, 1), (Why::DailyRequests, 1)]);
+    assert_eq!(pool.reset(None, NOON), Some(1));
+    assert_eq!(lend_many(&pool, Class::Free, 3, NOON)["a"], 3);
+}
+
+#[tokio::test]
+async fn whoever_waits_is_roused_by_what_comes_back_early() {
+    let pool = pool(&["a"]);
+    let events: [(&str, &dyn Fn()); 4] = [
+        ("reset", &|| assert_eq!(pool.reset(Some("a"), NOON), Some(1))),
+        ("learn", &|| pool.learn(&name("a"), &Told::default(), NOON, NOON)),
+        ("reload", &|| pool.reload(keys(&["a", "b"]))),
+        ("probe", &|| {
+            let due = noon(15 * MINUTE);
+            let probe = lend_key(&pool, "a", Class::Paid, due);
+            probe.answered(due);
+        }),
+    ];
+    for (event, bring_back) in events {
+        let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+        let returned = pool.returned().notified();
+        let again = pool.returned().notified();
+        bring_back();
+        returned.await;
+        again.await;
+        let _ = pool.reset(None, NOON);
+        assert_eq!(lend_many(&pool, Class::Paid, 1, NOON).len(), 1, "{event}");
+    }
+}
