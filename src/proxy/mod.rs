@@ -71,6 +71,8 @@ pub struct Settings {
     pub no_auth: bool,
     /// How much of an inference request's body is kept so that it can be read and sent again, bytes.
     pub replay_bytes: usize,
+    /// The same over all requests, bytes.
+    pub replay_total: usize,
     /// How long a caller's body may pause.
     pub body_timeout: Duration,
     /// The longest request target, bytes.
