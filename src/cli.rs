@@ -24,6 +24,14 @@ Files:
   configuration directory (on Linux ~/.config/hermux). Where neither directory has one, a new
   one is made beside the other of the two files, else in the working directory.
 
+  tokens.csv has the columns name and token and may have these; an empty field is as good as none:
+    account         the account of the key, where hermux is to know better than OpenRouter tells
+    daily_requests  how many attempts it may serve in a UTC day
+    daily_cost      how many US dollars it may spend in a UTC day, such as 0.25
+    weight          2 is lent twice as often as 1
+    models          patterns of what it may serve, such as openai/*;*:free
+    enabled         false rests it
+
   config.toml in the configuration directory has a key for each flag, and there is a variable
   for each: `first_byte_timeout = \"5m\"` is HERMUX_FIRST_BYTE_TIMEOUT=5m is
   --first-byte-timeout 5m. A flag wins over the variable, the variable over the file, the file
