@@ -2,11 +2,12 @@
 
 mod files;
 mod listen;
+mod recall;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,9 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use self::files::Files;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
-use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
 use crate::proxy::{Proxy, Settings, Shared};
@@ -32,6 +31,9 @@ use crate::upstream::{Connector, Origin, Upstream};
 
 /// How often `tokens.csv` and `allow.txt` are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often what changed in the pool is handed to the ledger, besides what is handed over at once.
+const REMEMBER: Duration = Duration::from_millis(50);
 
 /// How long the ledger may take to write its last entries.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -75,17 +77,17 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
-    let used = ledger.used_today();
+    let pool = recall::pool(keys, &ledger, clock.now());
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
     let address = listener.local_addr().context("could not read the listener's address")?;
 
-    let counts = (keys.len(), access.len());
+    let counts = (pool.len(), access.len());
     let shared = Arc::new(Shared {
         access: ArcSwap::from_pointee(access),
-        keys: KeyPool::new(keys, &used, clock.now().day()),
-        affinity: Affinity::default(),
+        keys: pool,
+        affinity: recall::affinity(&ledger, clock.now()),
         breakers: Breakers::default(),
         ledger,
         settings: Settings {
@@ -99,6 +101,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
             commit_after: config.commit_after,
             affinity: !config.no_affinity,
         },
+        remembering: Mutex::default(),
         ready: AtomicBool::new(true),
         clock,
     });
@@ -157,6 +160,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         counted(keys, "key"),
     );
     notify(&[sd_notify::NotifyState::Ready]);
+    recall::generations(shared);
     Ok(Running { address, stop: Commands(commands), done, control })
 }
 
@@ -295,6 +299,8 @@ fn control(
     runtime.block_on(async {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut remember = interval(REMEMBER);
+        remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -306,6 +312,7 @@ fn control(
                     Some(Command::Stop) | None => break,
                 },
                 _ = look.tick() => files.reload_changed(shared),
+                _ = remember.tick() => shared.remember(),
             }
         }
         shared.ready.store(false, Ordering::Relaxed);
@@ -323,6 +330,7 @@ fn control(
             phase.send_replace(Phase::Cut);
             all_ended.await
         };
+        shared.remember();
         if !shared.ledger.close(FLUSH) {
             tracing::warn!("the ledger's last entries could not be written in time");
         }

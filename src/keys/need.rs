@@ -99,6 +99,19 @@ pub struct Told {
     pub management: bool,
 }
 
+/// What a key was used for before the pool began, as plain data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Attempts in this UTC day.
+    pub attempts: u64,
+    /// Attempts on free models in this UTC day.
+    pub free_today: u64,
+    /// Attempts on free models in this minute of the clock.
+    pub free_minute: u64,
+    /// Spent in this UTC day, nano-dollars.
+    pub cost: i64,
+}
+
 /// That no key can serve a request now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exhausted {

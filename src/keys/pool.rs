@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::need::{Exhausted, Need, Rest, Told, Tried};
+use super::need::{Exhausted, Need, Rest, Told, Tried, Used};
 use super::state::{Fact, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
@@ -55,6 +55,13 @@ impl KeyPool {
             Pool { day, slots: Vec::new(), by_name: HashMap::new(), ranks: BTreeMap::new(), lendable: 0 };
         pool.replace(keys, |name| used.get(name.as_str()).copied().unwrap_or(0));
         Self(Arc::new(Mutex::new(pool)), Arc::new(Notify::new()))
+    }
+
+    /// A pool of `keys`, of which some were `used`, by name, until `now`.
+    #[must_use]
+    pub fn resume(keys: Vec<Key>, used: &HashMap<Box<str>, Used>, now: Time) -> Self {
+        let attempts = used.iter().map(|(name, used)| (name.clone(), used.attempts)).collect();
+        Self::new(keys, &attempts, now.day())
     }
 
     /// Lends the key that was used least today and can serve `need`. The use is counted here.

@@ -19,9 +19,11 @@ const DISORDER_MS: i64 = 5_000;
 /// What one key was used for today.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsedToday {
+    /// Attempts in the UTC day.
+    pub attempts: u64,
     /// Attempts on free models (`:free`) in the UTC day.
-    pub free_day: u64,
-    /// Of those, the ones in the current whole minute.
+    pub free_today: u64,
+    /// Attempts on free models in the current whole minute.
     pub free_minute: u64,
     /// The cost of all attempts in the UTC day, nano-dollars (1e-9 USD).
     pub cost: i64,
@@ -74,16 +76,19 @@ fn used_at(database: &Connection, now: Time) -> Result<HashMap<Box<str>, UsedTod
     let mut used: HashMap<Box<str>, UsedToday> = HashMap::new();
     let Day(day) = now.day();
     let mut statement = database.prepare(
-        "SELECT keys.name, sum(attempts) FILTER (WHERE models.name LIKE '%:free'), sum(cost)
+        "SELECT keys.name, sum(attempts), sum(attempts) FILTER (WHERE models.name LIKE '%:free'), sum(cost)
          FROM totals JOIN names AS keys ON keys.id = key JOIN names AS models ON models.id = model
          WHERE day = ?1 GROUP BY key",
     )?;
     let mut rows = statement.query([day])?;
     while let Some(row) = rows.next()? {
-        let free: Option<i64> = row.get(1)?;
-        let free_day = u64::try_from(free.unwrap_or(0)).unwrap_or(0);
+        let count = |column| -> Result<u64, rusqlite::Error> {
+            let count: Option<i64> = row.get(column)?;
+            Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(0))
+        };
         let name: String = row.get(0)?;
-        used.insert(name.into(), UsedToday { free_day, free_minute: 0, cost: row.get(2)? });
+        let (attempts, free_today) = (count(1)?, count(2)?);
+        used.insert(name.into(), UsedToday { attempts, free_today, free_minute: 0, cost: row.get(3)? });
     }
     let minute = now.0 - now.0.rem_euclid(60_000);
     let mut statement = database.prepare(

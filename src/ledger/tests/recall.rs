@@ -63,7 +63,10 @@ fn a_database_of_form_1_is_brought_up_and_keeps_what_it_has() {
     assert_eq!(today_of(directory.path()), 4);
     let ledger = Ledger::open(directory.path(), noon()).unwrap();
     assert_eq!(ledger.notes("key"), [("a".to_owned(), "1".to_owned())]);
-    assert_eq!(ledger.used_at(noon().now())["a"], UsedToday { free_day: 3, free_minute: 0, cost: 8 });
+    assert_eq!(
+        ledger.used_at(noon().now())["a"],
+        UsedToday { attempts: 4, free_today: 3, free_minute: 0, cost: 8 }
+    );
 }
 
 fn today_of(directory: &Path) -> u64 {
@@ -110,9 +113,9 @@ fn what_keys_were_used_for_today_is_found_again() {
     attempt("c", "x:free", minute + 1);
     assert!(ledger.flush(LONG));
     let used = ledger.used_at(now);
-    assert_eq!(used["a"], UsedToday { free_day: 4, free_minute: 2, cost: 4 });
-    assert_eq!(used["b"], UsedToday { free_day: 0, free_minute: 0, cost: 1 });
-    assert_eq!(used["c"], UsedToday { free_day: 2, free_minute: 1, cost: 2 });
+    assert_eq!(used["a"], UsedToday { attempts: 4, free_today: 4, free_minute: 2, cost: 4 });
+    assert_eq!(used["b"], UsedToday { attempts: 1, free_today: 0, free_minute: 0, cost: 1 });
+    assert_eq!(used["c"], UsedToday { attempts: 2, free_today: 2, free_minute: 1, cost: 2 });
 }
 
 #[test]
