@@ -2,6 +2,7 @@
 
 mod files;
 mod listen;
+mod poll;
 mod recall;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::files::Files;
+use self::poll::Poll;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keys::breaker::Breakers;
@@ -73,12 +75,16 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
 pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
+    let mut files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
-    let pool = recall::pool(keys, &ledger, clock.now());
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
+    let asking = (!config.no_poll)
+        .then(|| Poll::new(config, &connector, keys.clone(), files.reloads()))
+        .transpose()
+        .context("could not prepare to ask upstream")?;
+    let pool = recall::pool(keys, &ledger, clock.now());
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
     let address = listener.local_addr().context("could not read the listener's address")?;
@@ -140,7 +146,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let ended = control(inbox, files, &control_shared, workers, grace);
+            let ended = control(inbox, files, &control_shared, asking, workers, grace);
             done_sender.send_replace(true);
             ended
         })
@@ -286,11 +292,12 @@ impl Worker {
     }
 }
 
-/// Watches the files and waits for the stop; then drains the workers and closes the ledger.
+/// Watches the files, asks about the keys and waits for the stop; then drains the workers and closes the ledger.
 fn control(
     mut inbox: mpsc::UnboundedReceiver<Command>,
     mut files: Files,
-    shared: &Shared,
+    shared: &Arc<Shared>,
+    poll: Option<Poll>,
     workers: Workers,
     grace: Duration,
 ) -> anyhow::Result<()> {
@@ -299,6 +306,7 @@ fn control(
     runtime.block_on(async {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
         let mut remember = interval(REMEMBER);
         remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -316,6 +324,9 @@ fn control(
             }
         }
         shared.ready.store(false, Ordering::Relaxed);
+        if let Some(poll) = poll {
+            poll.abort();
+        }
         notify(&[sd_notify::NotifyState::Stopping]);
         let Workers { handles, phase } = workers;
         phase.send_replace(Phase::Drain);
