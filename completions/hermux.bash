@@ -817,7 +817,7 @@ _hermux() {
             return 0
             ;;
         hermux__subcmd__serve)
-            opts="-a -p -t -v -q -h --address --port --no-auth --grace --workers --upstream --upstream-proxy --ca-file --connect-timeout --first-byte-timeout --idle-timeout --header-timeout --keep-alive-timeout --body-timeout --max-header-size --max-uri-size --max-connections --replay-size --tokens --allow --data-dir --config --verbose --quiet --log-format --help"
+            opts="-a -p -t -v -q -h --address --port --no-auth --no-affinity --no-poll --grace --workers --upstream --upstream-proxy --ca-file --connect-timeout --first-byte-timeout --idle-timeout --max-wait --commit-after --header-timeout --keep-alive-timeout --body-timeout --max-header-size --max-uri-size --max-connections --replay-size --replay-total --tokens --allow --data-dir --config --verbose --quiet --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -882,6 +882,14 @@ _hermux() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --commit-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --header-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -907,6 +915,10 @@ _hermux() {
                     return 0
                     ;;
                 --replay-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replay-total)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -49,6 +49,8 @@ complete -c hermux -n "__fish_hermux_using_subcommand serve" -l ca-file -d 'More
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l connect-timeout -d 'For resolving the name, connecting and the TLS handshake [default: 10s] [env: HERMUX_CONNECT_TIMEOUT]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l first-byte-timeout -d 'From the end of a request to the head of upstream\'s answer [default: 600s] [env: HERMUX_FIRST_BYTE_TIMEOUT]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l idle-timeout -d 'Between two bytes of upstream\'s answer; its whole time has no limit [default: 300s] [env: HERMUX_IDLE_TIMEOUT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand serve" -l max-wait -d 'How long a request may wait for a key when all that could serve it rest; 0 never waits [default: 60s] [env: HERMUX_MAX_WAIT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand serve" -l commit-after -d 'How long an answer is held back while only comments came, since another key may still serve it [default: 1s] [env: HERMUX_COMMIT_AFTER]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l header-timeout -d 'For the head of a caller\'s request [default: 15s] [env: HERMUX_HEADER_TIMEOUT]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l keep-alive-timeout -d 'For an idle connection of a caller [default: 120s] [env: HERMUX_KEEP_ALIVE_TIMEOUT]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l body-timeout -d 'Between two bytes of a request\'s body [default: 60s] [env: HERMUX_BODY_TIMEOUT]' -r
@@ -56,12 +58,15 @@ complete -c hermux -n "__fish_hermux_using_subcommand serve" -l max-header-size 
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l max-uri-size -d 'The longest URI of a request [default: 16KiB] [env: HERMUX_MAX_URI_SIZE]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l max-connections -d 'Open connections of callers; further ones wait [default: by the file limit] [env: HERMUX_MAX_CONNECTIONS]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l replay-size -d 'How much of a request\'s body is kept to be sent again [default: 32MiB] [env: HERMUX_REPLAY_SIZE]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand serve" -l replay-total -d 'The same over all requests; beyond it a request is sent once [default: 256MiB] [env: HERMUX_REPLAY_TOTAL]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -l no-auth -d 'Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]'
+complete -c hermux -n "__fish_hermux_using_subcommand serve" -l no-affinity -d 'Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]'
+complete -c hermux -n "__fish_hermux_using_subcommand serve" -l no-poll -d 'Ask OpenRouter nothing on hermux\'s own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]'
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -24,6 +24,14 @@ Files:
   configuration directory (on Linux ~/.config/hermux). Where neither directory has one, a new
   one is made beside the other of the two files, else in the working directory.
 
+  tokens.csv has the columns name and token and may have these; an empty field is as good as none:
+    account         the account of the key, where hermux is to know better than OpenRouter tells
+    daily_requests  how many attempts it may serve in a UTC day
+    daily_cost      how many US dollars it may spend in a UTC day, such as 0.25
+    weight          2 is lent twice as often as 1
+    models          patterns of what it may serve, such as openai/*;*:free
+    enabled         false rests it
+
   config.toml in the configuration directory has a key for each flag, and there is a variable
   for each: `first_byte_timeout = \"5m\"` is HERMUX_FIRST_BYTE_TIMEOUT=5m is
   --first-byte-timeout 5m. A flag wins over the variable, the variable over the file, the file
@@ -150,6 +158,13 @@ pub struct ServeArgs {
     /// Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     #[arg(long)]
     pub no_auth: bool,
+    /// Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
+    #[arg(long)]
+    pub no_affinity: bool,
+    /// Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys
+    /// [env: HERMUX_NO_POLL=true]
+    #[arg(long)]
+    pub no_poll: bool,
     /// How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     #[arg(long, value_name = "DURATION")]
     pub grace: Option<String>,
@@ -182,6 +197,15 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", help_heading = WAITING)]
     pub idle_timeout: Option<String>,
 
+    /// How long a request may wait for a key when all that could serve it rest; 0 never waits [default: 60s]
+    /// [env: HERMUX_MAX_WAIT]
+    #[arg(long, value_name = "DURATION", help_heading = WAITING)]
+    pub max_wait: Option<String>,
+    /// How long an answer is held back while only comments came, since another key may still serve it
+    /// [default: 1s] [env: HERMUX_COMMIT_AFTER]
+    #[arg(long, value_name = "DURATION", help_heading = WAITING, hide_short_help = true)]
+    pub commit_after: Option<String>,
+
     /// For the head of a caller's request [default: 15s] [env: HERMUX_HEADER_TIMEOUT]
     #[arg(long, value_name = "DURATION", help_heading = BOUNDS, hide_short_help = true)]
     pub header_timeout: Option<String>,
@@ -204,6 +228,9 @@ pub struct ServeArgs {
     /// How much of a request's body is kept to be sent again [default: 32MiB] [env: HERMUX_REPLAY_SIZE]
     #[arg(long, value_name = "SIZE", help_heading = BOUNDS, hide_short_help = true)]
     pub replay_size: Option<String>,
+    /// The same over all requests; beyond it a request is sent once [default: 256MiB] [env: HERMUX_REPLAY_TOTAL]
+    #[arg(long, value_name = "SIZE", help_heading = BOUNDS, hide_short_help = true)]
+    pub replay_total: Option<String>,
 }
 
 /// `hermux demo`.
@@ -288,6 +315,8 @@ impl ServeArgs {
             ("address", &self.address),
             ("port", &self.port),
             ("no_auth", &self.no_auth.then(|| "true".to_owned())),
+            ("no_affinity", &self.no_affinity.then(|| "true".to_owned())),
+            ("no_poll", &self.no_poll.then(|| "true".to_owned())),
             ("grace", &self.grace),
             ("workers", &self.workers),
             ("upstream", &self.upstream),
@@ -296,6 +325,8 @@ impl ServeArgs {
             ("connect_timeout", &self.connect_timeout),
             ("first_byte_timeout", &self.first_byte_timeout),
             ("idle_timeout", &self.idle_timeout),
+            ("max_wait", &self.max_wait),
+            ("commit_after", &self.commit_after),
             ("header_timeout", &self.header_timeout),
             ("keep_alive_timeout", &self.keep_alive_timeout),
             ("body_timeout", &self.body_timeout),
@@ -303,6 +334,7 @@ impl ServeArgs {
             ("max_uri_size", &self.max_uri_size),
             ("max_connections", &self.max_connections),
             ("replay_size", &self.replay_size),
+            ("replay_total", &self.replay_total),
         ])
     }
 }

@@ -35,12 +35,20 @@ pub struct Config {
     pub upstream_proxy: Option<(String, u16)>,
     /// Everybody is let in, on loopback only.
     pub no_auth: bool,
+    /// A conversation need not stay with its account.
+    pub no_affinity: bool,
+    /// hermux asks upstream nothing on its own account.
+    pub no_poll: bool,
     /// Resolve, connect, TLS handshake.
     pub connect_timeout: Duration,
     /// From the request's last byte to the answer's head.
     pub first_byte_timeout: Duration,
     /// Between two bytes of an answer.
     pub idle_timeout: Duration,
+    /// How long a request may wait for a key that rests; zero never waits.
+    pub max_wait: Duration,
+    /// How long an answer is held back while nothing but comments and blank lines came of its body.
+    pub commit_after: Duration,
     /// How long open streams may finish after a stop signal.
     pub grace: Duration,
     /// Worker threads.
@@ -59,6 +67,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// How much of a request's body is kept so that it can be sent again, bytes.
     pub replay_bytes: usize,
+    /// The same over all requests, bytes.
+    pub replay_total: usize,
     /// Log lines as text or JSON.
     pub log_format: LogFormat,
     /// 0 as usual, above more, below less.
@@ -145,9 +155,13 @@ pub const SETTINGS: &[Setting] = settings! {
     upstream_proxy     ""                              proxy => upstream_proxy;
     ca_file            ""                              path => ca_file;
     no_auth            "false"                         switch => no_auth;
+    no_affinity        "false"                         switch => no_affinity;
+    no_poll            "false"                         switch => no_poll;
     connect_timeout    "10s"                           wait => connect_timeout;
     first_byte_timeout "600s"                          wait => first_byte_timeout;
     idle_timeout       "300s"                          wait => idle_timeout;
+    max_wait           "60s"                           duration => max_wait;
+    commit_after       "1s"                            duration => commit_after;
     grace              "30s"                           duration => grace;
     workers            ""                              count(1, 1024) => workers;
     header_timeout     "15s"                           wait => header_timeout;
@@ -158,6 +172,7 @@ pub const SETTINGS: &[Setting] = settings! {
     max_uri_size       "16KiB"                         size(256, 65_534) => max_uri_bytes;
     max_connections    ""                              count(1, 10_000_000) => max_connections;
     replay_size        "32MiB"                         size(0, 1 << 30) => replay_bytes;
+    replay_total       "256MiB"                        size(0, 1 << 40) => replay_total;
     log_format         "text"                          log_format => log_format;
     verbosity          "0"                             verbosity => verbosity;
 };
@@ -212,9 +227,13 @@ impl Config {
             ca_file: None,
             upstream_proxy: None,
             no_auth: false,
+            no_affinity: false,
+            no_poll: false,
             connect_timeout: Duration::ZERO,
             first_byte_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            max_wait: Duration::ZERO,
+            commit_after: Duration::ZERO,
             grace: Duration::ZERO,
             workers: cores.min(4),
             header_timeout: Duration::ZERO,
@@ -224,6 +243,7 @@ impl Config {
             max_uri_bytes: 0,
             max_connections: None,
             replay_bytes: 0,
+            replay_total: 0,
             log_format: LogFormat::Text,
             verbosity: 0,
             log: Targets::new(),

@@ -142,8 +142,9 @@ fn every_flag_is_handed_on_under_its_own_name() {
     use clap::Parser;
     for setting in hermux::config::SETTINGS.iter().filter(|setting| setting.name != "verbosity") {
         let mut typed = vec!["hermux".to_owned(), "serve".to_owned(), setting.flag()];
-        let value = if setting.name == "no_auth" { "true" } else { "x" };
-        if setting.name != "no_auth" {
+        let is_switch = setting.default == "false";
+        let value = if is_switch { "true" } else { "x" };
+        if !is_switch {
             typed.push(value.to_owned());
         }
         let settings = hermux::cli::Cli::try_parse_from(typed).unwrap().settings();

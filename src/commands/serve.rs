@@ -2,11 +2,13 @@
 
 mod files;
 mod listen;
+mod poll;
+mod recall;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,12 +21,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::files::Files;
+use self::poll::Poll;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
-use crate::keys::need::Used;
-use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
 use crate::proxy::{Proxy, Settings, Shared};
@@ -33,6 +33,9 @@ use crate::upstream::{Connector, Origin, Upstream};
 
 /// How often `tokens.csv` and `allow.txt` are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often what changed in the pool is handed to the ledger, besides what is handed over at once.
+const REMEMBER: Duration = Duration::from_millis(50);
 
 /// How long the ledger may take to write its last entries.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -72,34 +75,39 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
 pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
+    let mut files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
-    let attempts = ledger.used_today().into_iter();
-    let used = attempts.map(|(name, attempts)| (name, Used { attempts, ..Used::default() })).collect();
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
+    let asking = (!config.no_poll)
+        .then(|| Poll::new(config, &connector, keys.clone(), files.reloads()))
+        .transpose()
+        .context("could not prepare to ask upstream")?;
+    let pool = recall::pool(keys, &ledger, clock.now());
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
     let address = listener.local_addr().context("could not read the listener's address")?;
 
-    let counts = (keys.len(), access.len());
+    let counts = (pool.len(), access.len());
     let shared = Arc::new(Shared {
         access: ArcSwap::from_pointee(access),
-        keys: KeyPool::resume(keys, &used, clock.now()),
-        affinity: Affinity::default(),
+        keys: pool,
+        affinity: recall::affinity(&ledger, clock.now()),
         breakers: Breakers::default(),
         ledger,
         settings: Settings {
             base: config.upstream.base.clone(),
             no_auth: config.no_auth,
             replay_bytes: config.replay_bytes,
+            replay_total: config.replay_total,
             body_timeout: config.body_timeout,
             max_uri_bytes: config.max_uri_bytes,
-            max_wait: Duration::from_secs(60),
-            commit_after: Duration::from_secs(1),
-            affinity: true,
+            max_wait: config.max_wait,
+            commit_after: config.commit_after,
+            affinity: !config.no_affinity,
         },
+        remembering: Mutex::default(),
         ready: AtomicBool::new(true),
         clock,
     });
@@ -138,7 +146,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let ended = control(inbox, files, &control_shared, workers, grace);
+            let ended = control(inbox, files, &control_shared, asking, workers, grace);
             done_sender.send_replace(true);
             ended
         })
@@ -158,6 +166,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         counted(keys, "key"),
     );
     notify(&[sd_notify::NotifyState::Ready]);
+    recall::generations(shared);
     Ok(Running { address, stop: Commands(commands), done, control })
 }
 
@@ -283,11 +292,12 @@ impl Worker {
     }
 }
 
-/// Watches the files and waits for the stop; then drains the workers and closes the ledger.
+/// Watches the files, asks about the keys and waits for the stop; then drains the workers and closes the ledger.
 fn control(
     mut inbox: mpsc::UnboundedReceiver<Command>,
     mut files: Files,
-    shared: &Shared,
+    shared: &Arc<Shared>,
+    poll: Option<Poll>,
     workers: Workers,
     grace: Duration,
 ) -> anyhow::Result<()> {
@@ -296,6 +306,9 @@ fn control(
     runtime.block_on(async {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
+        let mut remember = interval(REMEMBER);
+        remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -307,9 +320,13 @@ fn control(
                     Some(Command::Stop) | None => break,
                 },
                 _ = look.tick() => files.reload_changed(shared),
+                _ = remember.tick() => shared.remember(),
             }
         }
         shared.ready.store(false, Ordering::Relaxed);
+        if let Some(poll) = poll {
+            poll.abort();
+        }
         notify(&[sd_notify::NotifyState::Stopping]);
         let Workers { handles, phase } = workers;
         phase.send_replace(Phase::Drain);
@@ -324,6 +341,7 @@ fn control(
             phase.send_replace(Phase::Cut);
             all_ended.await
         };
+        shared.remember();
         if !shared.ledger.close(FLUSH) {
             tracing::warn!("the ledger's last entries could not be written in time");
         }

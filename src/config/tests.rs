@@ -51,6 +51,8 @@ fn defaults_are_those_of_the_manual() {
         (config.connect_timeout, 10),
         (config.first_byte_timeout, 600),
         (config.idle_timeout, 300),
+        (config.max_wait, 60),
+        (config.commit_after, 1),
         (config.grace, 30),
         (config.header_timeout, 15),
         (config.keep_alive_timeout, 120),
@@ -59,6 +61,8 @@ fn defaults_are_those_of_the_manual() {
     assert!(waits.iter().all(|(wait, seconds)| *wait == Duration::from_secs(*seconds)), "{waits:?}");
     assert_eq!((config.max_header_bytes, config.max_uri_bytes), (65_536, 16_384));
     assert_eq!((config.max_connections, config.replay_bytes), (None, 33_554_432));
+    assert_eq!(config.replay_total, 268_435_456);
+    assert!(!config.no_affinity && !config.no_poll);
     assert!((1..=4).contains(&config.workers));
     assert_eq!((config.log_format, config.verbosity), (LogFormat::Text, 0));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);

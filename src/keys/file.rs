@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use csv::StringRecord;
 use zeroize::Zeroizing;
 
-use super::{Key, KeyName, NameError};
+use super::{Column, Key, KeyName, NameError, Terms};
 use crate::secret::Secret;
 use crate::textfile::{self, TextError};
 
@@ -92,6 +92,14 @@ pub enum Problem {
     /// A row without a key.
     #[error("no key beside the name: {0}")]
     NoKey(KeyName),
+    /// An optional column with a value that does not belong there; not shown where it may be a key.
+    #[error("this can't stand in the column `{}`: {}", column.name(), if shown.is_empty() { "(not shown)" } else { shown })]
+    Term {
+        /// The column.
+        column: Column,
+        /// The value, or nothing.
+        shown: Box<str>,
+    },
     /// A key that no header can carry.
     #[error("the key has a character that can't stand in a header: {0}")]
     BadKey(KeyName),
@@ -119,6 +127,7 @@ impl Problem {
             Self::NameIsKey => "a name is public: give the key one of its own, and keep the key out of it",
             Self::NameTwice { .. } => "give each key a name of its own",
             Self::NoKey(_) => "put the key into the column `token`, or remove the row",
+            Self::Term { column, .. } => column.hint(),
             Self::BadKey(_) => "copy the key once more from openrouter.ai",
             Self::KeyTwice { .. } => "keep one of the two; a key listed twice adds nothing",
         }
@@ -147,12 +156,12 @@ pub fn load(path: &Path) -> Result<Loaded, FileError> {
         warnings.push(textfile::exposed_warning(path));
     }
     let mut keys = Vec::with_capacity(rows.len());
-    for Row { line, name, key } in rows {
+    for Row { line, name, key, terms } in rows {
         if is_odd(&key) {
             let path = path.display();
             warnings.push(format!("{path}:{line}: the key is not `sk-or-v1-` and 64 hex digits: {name}"));
         }
-        keys.push(Key::new(name, &key));
+        keys.push(Key::new(name, &key).with_terms(terms));
     }
     Ok(Loaded { keys, warnings })
 }
@@ -215,6 +224,7 @@ struct Row {
     line: usize,
     name: KeyName,
     key: Secret,
+    terms: Terms,
 }
 
 /// A problem and its line.
@@ -236,15 +246,19 @@ impl Table {
         let mut records = Records::of(&text);
         let Some((line, header)) = records.next() else { return Ok(None) };
         let columns: StringRecord = header.iter().map(str::to_ascii_lowercase).collect();
-        let place = |name: &'static str| {
+        let find = |name: &'static str| {
             let mut places = (0..columns.len()).filter(|&place| &columns[place] == name);
             match (places.next(), places.next()) {
-                (Some(place), None) => Ok(place),
-                (None, _) => Err(Wrong { line, problem: Problem::NoColumn(name) }),
+                (place, None) => Ok(place),
                 _ => Err(Wrong { line, problem: Problem::ColumnTwice(name) }),
             }
         };
+        let place = |name| find(name)?.ok_or(Wrong { line, problem: Problem::NoColumn(name) });
         let (name_at, key_at) = (place("name")?, place("token")?);
+        let mut terms_at = Vec::new();
+        for column in Column::ALL {
+            terms_at.extend(find(column.name())?.map(|place| (column, place)));
+        }
 
         let mut rows: Vec<Row> = Vec::new();
         for (line, fields) in records {
@@ -256,7 +270,8 @@ impl Table {
             let name = KeyName::parse(&fields[name_at]).map_err(|why| wrong(Problem::Name(why)))?;
             let key = Secret::new(fields[key_at].to_owned());
             check_pair(&name, key.expose()).map_err(wrong)?;
-            rows.push(Row { line, name, key });
+            let terms = read_terms(&fields, &terms_at).map_err(wrong)?;
+            rows.push(Row { line, name, key, terms });
         }
         check_repeats(&rows)?;
         Ok(Some(Self { columns, rows }))
@@ -270,6 +285,19 @@ fn check_pair(name: &KeyName, key: &str) -> Result<(), Problem> {
         key if key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) => Ok(()),
         _ => Err(Problem::BadKey(name.clone())),
     }
+}
+
+fn read_terms(fields: &StringRecord, places: &[(Column, usize)]) -> Result<Terms, Problem> {
+    let mut terms = Terms::default();
+    for &(column, place) in places {
+        let text = &fields[place];
+        if !text.is_empty() && !terms.set(column, text) {
+            // A key that slipped into the wrong column is longer than any value that is nearly right.
+            let shown = if text.len() > 40 || text.contains("sk-") { "" } else { text };
+            return Err(Problem::Term { column, shown: shown.into() });
+        }
+    }
+    Ok(terms)
 }
 
 fn check_repeats(rows: &[Row]) -> Result<(), Wrong> {
@@ -385,7 +413,7 @@ fn quoted_length(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{Problem, Table, quoted_length};
-    use crate::keys::KeyName;
+    use crate::keys::{Column, KeyName, Terms};
 
     fn rows(text: &str) -> Vec<(usize, String, String)> {
         let table =
@@ -469,6 +497,46 @@ mod tests {
             let (line, problem) = wrong(&format!("name,token\nann,k1\n{bad},k2\n"));
             assert!(line == 3 && matches!(problem, Problem::Name(_)), "{bad:?}: {line} {problem}");
         }
+    }
+
+    #[test]
+    fn optional_columns_say_what_a_key_may_do() {
+        let text = "daily_cost,name,Weight,token,models,note,enabled,daily_requests,account\n\
+                    0.5,ann,2.5,k1,openai/*;*:free,hi,no,100,Team Red\n,bob,,k2,,,,,\n";
+        let rows = Table::parse(text).ok().flatten().expect("a good file").rows;
+        let full = Terms {
+            account: Some("Team Red".into()),
+            daily_requests: Some(100),
+            daily_cost: Some(500_000_000),
+            weight: 2_500,
+            models: ["openai/*".into(), "*:free".into()].into(),
+            enabled: false,
+        };
+        assert_eq!(rows[0].terms, full);
+        assert_eq!(rows[1].terms, Terms::default(), "an empty field is as good as no column");
+    }
+
+    #[test]
+    fn a_value_that_does_not_belong_into_its_column_is_told_unless_it_may_be_a_key() {
+        let term = |column, shown: &str| Problem::Term { column, shown: shown.into() };
+        let hidden = "sk-or-v1-geheim";
+        let long = "g".repeat(41);
+        for (column, value, shown) in [
+            (Column::DailyRequests, "many", "many"),
+            (Column::DailyCost, "$5", "$5"),
+            (Column::Weight, "0", "0"),
+            (Column::Models, "\"a,b\"", "a,b"),
+            (Column::Enabled, "maybe", "maybe"),
+            (Column::Account, hidden, ""),
+            (Column::Enabled, hidden, ""),
+            (Column::Weight, &long, ""),
+        ] {
+            let text = format!("name,token,{}\nann,k1,\nbob,k2,{value}\n", column.name());
+            let (line, problem) = wrong(&text);
+            assert_eq!((line, &problem), (3, &term(column, shown)), "{text}");
+            assert!(!problem.to_string().ends_with(": ") && !problem.to_string().contains("geheim"));
+        }
+        assert_eq!(wrong("name,token,weight,Weight\nann,k,1,1\n"), (1, Problem::ColumnTwice("weight")));
     }
 
     #[test]

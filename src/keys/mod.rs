@@ -16,7 +16,7 @@ use http::HeaderValue;
 
 use crate::secret::Secret;
 
-pub use self::terms::Terms;
+pub use self::terms::{Column, Terms};
 
 /// The public name of a key: 1 to 128 printable ASCII characters, so that it can stand in a header.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

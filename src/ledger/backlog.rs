@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::notes::Notes;
 use super::sums::{Sum, SumKey, Sums, Totals};
 use super::{Opening, Outcome, Report};
 use crate::clock::Clock;
@@ -97,6 +98,7 @@ struct Backlog {
     sums: Sums,
     /// How many attempts went into `sums` alone.
     spilled: u64,
+    notes: Notes,
     /// How many openings the writer holds that are not written yet.
     held: usize,
     /// When the oldest of what stands here came.
@@ -149,6 +151,7 @@ pub(super) struct Taken {
     pub sums: Sums,
     /// How many attempts stand in `sums` alone.
     pub spilled: u64,
+    pub notes: Notes,
 }
 
 impl Shared {
@@ -213,6 +216,20 @@ impl Shared {
             }
             Place::Sum(key) => backlog.sums.add(SumKey::clone(key), Sum::closed(&closing)),
         }
+        drop(backlog);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes in a note, or that one is to be forgotten.
+    pub(super) fn note(&self, kind: &'static str, id: &str, value: Option<String>) {
+        let mut backlog = self.backlog();
+        if backlog.stage != Stage::Running {
+            return;
+        }
+        let wake = backlog.note(Instant::now());
+        backlog.notes.push(kind, id, value);
         drop(backlog);
         if wake {
             self.wake.notify_one();
@@ -291,6 +308,7 @@ impl Shared {
             closed: mem::replace(&mut backlog.closed, spare.closed),
             sums: mem::take(&mut backlog.sums),
             spilled: mem::take(&mut backlog.spilled),
+            notes: mem::take(&mut backlog.notes),
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod backlog;
 mod lock;
+mod notes;
 pub mod query;
+mod recall;
 mod store;
 mod sums;
 #[cfg(test)]
@@ -14,7 +16,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -23,7 +25,8 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, Time};
 
 use backlog::{Closing, Place, Shared};
-use store::StoreError;
+pub use recall::UsedToday;
+use store::{FILE, StoreError};
 use writer::Writer;
 
 /// What is known of an attempt before it leaves.
@@ -124,11 +127,15 @@ pub struct Ledger(Arc<Handle>);
 
 /// Ends the writer with the last [`Ledger`].
 #[derive(Debug)]
-struct Handle(Arc<Shared>);
+struct Handle {
+    shared: Arc<Shared>,
+    /// The database; none in memory.
+    file: Option<PathBuf>,
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.shut(Duration::from_secs(2));
+        self.shared.shut(Duration::from_secs(2));
     }
 }
 
@@ -143,7 +150,7 @@ impl Ledger {
         let shared = Arc::new(Shared::new(clock));
         let mut writer = Writer::of_directory(Arc::clone(&shared), directory, lock);
         writer.begin()?;
-        Ok(Self::start(shared, writer))
+        Ok(Self::start(shared, writer, Some(directory.join(FILE))))
     }
 
     /// A ledger that keeps its sums in memory alone, for when there is no directory to write to.
@@ -151,22 +158,22 @@ impl Ledger {
     pub fn in_memory(clock: Clock) -> Self {
         let shared = Arc::new(Shared::new(clock));
         let writer = Writer::of_memory(Arc::clone(&shared));
-        Self::start(shared, writer)
+        Self::start(shared, writer, None)
     }
 
-    fn start(shared: Arc<Shared>, writer: Writer) -> Self {
+    fn start(shared: Arc<Shared>, writer: Writer, file: Option<PathBuf>) -> Self {
         let thread = thread::Builder::new().name("ledger".to_owned());
         if let Err(error) = thread.spawn(move || writer.run()) {
             tracing::warn!("the ledger keeps only sums, in memory; its thread cannot start: {error}");
             shared.ended();
         }
-        Self(Arc::new(Handle(shared)))
+        Self(Arc::new(Handle { shared, file }))
     }
 
     /// A number for a new request: unique in this ledger, also across restarts.
     #[must_use]
     pub fn next_request(&self) -> u64 {
-        self.0.0.next_request.fetch_add(1, Ordering::Relaxed)
+        self.0.shared.next_request.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Opens an entry: from here on the attempt counts.
@@ -174,7 +181,7 @@ impl Ledger {
     pub fn entry(&self, mut opening: Opening) -> OpenEntry {
         shorten(&mut opening.model);
         shorten(&mut opening.path);
-        let shared = Arc::clone(&self.0.0);
+        let shared = Arc::clone(&self.0.shared);
         let started = Instant::now();
         let place = shared.open(opening, started);
         OpenEntry { shared, started, place, report: Report::default(), done: false }
@@ -184,26 +191,36 @@ impl Ledger {
     /// [`Ledger::entry`] opened.
     #[must_use]
     pub fn used_today(&self) -> HashMap<Box<str>, u64> {
-        self.0.0.used_today()
+        self.0.shared.used_today()
+    }
+
+    /// Notes a fact of the kind `kind`, which replaces what was noted of the same `id`, or forgets that where there is no
+    /// value. For what changes rarely: it is on disk as soon as an entry would be, and none of it waits for that.
+    ///
+    /// Of each kind the newest 200,000 are kept. An id of more than 256 bytes is not noted.
+    pub fn note(&self, kind: &'static str, id: &str, value: Option<String>) {
+        if id.len() <= LONGEST_NAME {
+            self.0.shared.note(kind, id, value);
+        }
     }
 
     /// Whether what happens is written to a database; false in memory and while the database cannot be written.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.0.0.writable.load(Ordering::Relaxed)
+        self.0.shared.writable.load(Ordering::Relaxed)
     }
 
     /// Waits until all that happened so far is written, at most `timeout`; tells whether it is.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
-        self.0.0.flush(timeout)
+        self.0.shared.flush(timeout)
     }
 
     /// Writes what is left, ends the writer and gives the lock back, in at most `timeout`; tells whether all was written.
     /// What happens afterwards is not written any more.
     #[must_use]
     pub fn close(&self, timeout: Duration) -> bool {
-        self.0.0.shut(timeout)
+        self.0.shared.shut(timeout)
     }
 }
 

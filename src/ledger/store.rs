@@ -22,7 +22,10 @@ use crate::clock::{Day, Time};
 pub(super) const FILE: &str = "ledger.db";
 
 /// The form of the database that this hermux writes (`PRAGMA user_version`).
-pub(super) const FORM: i64 = 1;
+pub(super) const FORM: i64 = 2;
+
+/// What makes each form of the one before it, the first of an empty file; each sets `user_version` to its number.
+const FORMS: [&str; 2] = [include_str!("schema.sql"), include_str!("notes.sql")];
 
 /// How many names are remembered with their ids. Callers choose names of models, so it is bounded.
 const NAMES_LIMIT: usize = 50_000;
@@ -80,6 +83,8 @@ pub(super) struct Store {
     identity: Identity,
     /// Ids of names; as good as committed, because a store whose transaction fails is closed.
     names: Ids,
+    /// How many notes were written.
+    noted: usize,
 }
 
 impl Store {
@@ -101,12 +106,14 @@ impl Store {
             return Err(StoreError::Newer(form));
         }
         connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA journal_mode = WAL;")?;
-        if form == 0 {
+        if form < FORM {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(include_str!("schema.sql"))?;
+            for next in FORMS.iter().skip(usize::try_from(form).unwrap_or(0)) {
+                transaction.execute_batch(next)?;
+            }
             transaction.commit()?;
         }
-        let store = Self { connection, path: path.to_owned(), identity, names: Ids::default() };
+        let store = Self { connection, path: path.to_owned(), identity, names: Ids::default(), noted: 0 };
         Ok((store, form == 0))
     }
 
@@ -195,6 +202,8 @@ impl Store {
         write_entries(&transaction, &mut names, batch)?;
         write_sums(&transaction, &mut names, batch.sums.0.iter().chain(&batch.tail.0).chain(&seed.0))?;
         drop(names);
+        batch.notes.write(&transaction, self.noted)?;
+        self.noted += batch.notes.len();
         transaction
             .prepare_cached("UPDATE state SET next_request = ?1, batch = ?2")?
             .execute(params![integer(next_request), number])?;

@@ -15,6 +15,8 @@ use super::query::{KeyUse, keys_on};
 use super::{Ledger, OpenEntry, OpenError, Opening, Outcome, Previous, Usage};
 use crate::clock::{Clock, Day, Time};
 
+mod recall;
+
 /// Far longer than anything here takes; only a failing test waits for it.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -315,7 +317,7 @@ fn memory_alone_counts_too() {
 fn a_full_database_delays_nothing_and_loses_no_count() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(directory.path(), noon()).unwrap();
-    let shared = Arc::clone(&ledger.0.0);
+    let shared = Arc::clone(&ledger.0.shared);
     let from_before = entry(&ledger, "a");
     assert!(ledger.flush(LONG));
     shared.max_pages.store(1, Ordering::Relaxed);
@@ -455,10 +457,10 @@ fn a_database_that_was_removed_is_begun_anew_with_the_counts_of_today() {
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 2").unwrap();
+    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3").unwrap();
     let before = fs::read(directory.path().join("ledger.db")).unwrap();
     let error = Ledger::open(directory.path(), noon()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }));
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }));
     assert!(error.to_string().contains("\nhint: "), "{error}");
     assert!(keys_on(directory.path(), TODAY).unwrap_err().to_string().contains("newer hermux"));
     assert_eq!(fs::read(directory.path().join("ledger.db")).unwrap(), before);

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::backlog::{Closing, LIMIT, Shared, Taken};
+use super::notes::Notes;
 use super::store::{self, FILE, FORM, Identity, Store};
 use super::sums::{Sum, SumKey, Sums, Totals};
 use super::{OpenError, Opening, StoreError};
@@ -46,6 +47,7 @@ pub(super) struct Batch {
     pub(super) tail: Sums,
     /// How many attempts have no row.
     spilled: u64,
+    pub(super) notes: Notes,
     /// For each of `opened`, its row once written; 0 for one that is closed already.
     pub(super) rows: Vec<i64>,
     /// How often writing it failed.
@@ -372,7 +374,7 @@ impl Batch {
     /// Pairs ends with what they end, here or among the rows in `open`, and adds all up: into `tail` what rows beyond
     /// `summed` say.
     fn new(taken: Taken, open: &mut HashMap<u64, OpenRow>, summed: i64, tail: &mut Sums) -> Self {
-        let Taken { first, opened, closed, mut sums, spilled } = taken;
+        let Taken { first, opened, closed, mut sums, spilled, notes } = taken;
         let mut ends = vec![None; opened.len()];
         let mut later = Vec::new();
         for (end, closing) in (0_u32..).zip(&closed) {
@@ -393,7 +395,7 @@ impl Batch {
             tail.add(SumKey::of(opening), sum);
             sums.move_request(opening);
         }
-        Self { first, opened, closed, ends, later, sums, spilled, ..Self::default() }
+        Self { first, opened, closed, ends, later, sums, spilled, notes, ..Self::default() }
     }
 
     /// Decides that the tail goes into the sums with this batch.

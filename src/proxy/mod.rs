@@ -10,8 +10,8 @@ mod tap;
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,7 @@ use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
 use crate::keys::need::Class;
 use crate::keys::pool::KeyPool;
+use crate::keys::state::Fact;
 use crate::ledger::Ledger;
 use crate::openrouter::dialect::error_body;
 use crate::openrouter::request::{self, Wanted};
@@ -58,6 +59,8 @@ pub struct Shared {
     pub clock: Clock,
     /// What was configured.
     pub settings: Settings,
+    /// Held while what is to be remembered moves to the ledger, so that of two facts about one thing the later is noted last.
+    pub remembering: Mutex<()>,
     /// Whether `GET /ready` answers 200: true while requests are served, false from the stop signal on.
     pub ready: AtomicBool,
 }
@@ -71,6 +74,8 @@ pub struct Settings {
     pub no_auth: bool,
     /// How much of an inference request's body is kept so that it can be read and sent again, bytes.
     pub replay_bytes: usize,
+    /// The same over all requests, bytes.
+    pub replay_total: usize,
     /// How long a caller's body may pause.
     pub body_timeout: Duration,
     /// The longest request target, bytes.
@@ -81,6 +86,19 @@ pub struct Settings {
     pub commit_after: Duration,
     /// Whether a conversation stays with its account.
     pub affinity: bool,
+}
+
+impl Shared {
+    /// Has the ledger remember what changed in the pool; cheap when nothing did. To be called after a fault, so that it is
+    /// on disk 100 ms after it happened; what nobody calls it for follows within a moment.
+    pub fn remember(&self) {
+        // Nothing is done under the lock that could be left half done.
+        let _turn = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.keys.take_facts().into_iter().chain(self.affinity.take_facts());
+        for Fact { kind, id, value } in changed {
+            self.ledger.note(kind, &id, value);
+        }
+    }
 }
 
 /// One worker's request path. Clones share it; it stays on its thread.

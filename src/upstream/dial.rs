@@ -106,6 +106,10 @@ impl Tls {
             .map_err(|_| SetupError(format!("TLS needs a host name or an IP address: {}", origin.host)))?;
         Ok(Self { config: tls::client_config(ca_file)?, name })
     }
+
+    pub(super) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
 }
 
 /// Opens a connection to the origin, within the connect timeout.

@@ -129,6 +129,12 @@ impl Connector {
         })
     }
 
+    /// The TLS configuration of its connections, for another client that asks the same upstream; one that trusts nobody
+    /// where upstream is spoken to without TLS.
+    pub fn tls_config(&self) -> Result<rustls::ClientConfig, SetupError> {
+        self.tls.as_ref().map_or_else(tls::nobody, |tls| Ok(tls.config().clone()))
+    }
+
     fn tick(settings: &Settings, idle_limit: Duration) -> Duration {
         timer::tick_for(settings.first_byte_timeout.min(settings.idle_timeout).min(idle_limit))
     }

@@ -32,6 +32,16 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>,
     Ok(Arc::new(config))
 }
 
+/// A configuration that trusts nobody, for who needs one though there is no TLS.
+pub(super) fn nobody() -> Result<ClientConfig, SetupError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| SetupError(format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(config)
+}
+
 /// The system's roots; the bundled ones where the system has none, unless a variable, `named`, said where
 /// they are: then none there is a mistake that must not widen whom we trust.
 fn system_roots(

@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     files: Option<usize>,
     port: u16,
+    polls: bool,
 }
 
 impl Setup {
@@ -63,6 +64,7 @@ impl Setup {
             variables: Vec::new(),
             files: None,
             port: 0,
+            polls: false,
         };
         write_private(&setup.tokens(), &tokens_csv([1]));
         write_private(&setup.allow(), &format!("{TOKEN} # tester\n"));
@@ -84,6 +86,12 @@ impl Setup {
     /// A flag without a value.
     pub(crate) fn switch(mut self, flag: &str) -> Self {
         self.args.push(flag.to_owned());
+        self
+    }
+
+    /// Lets hermux ask upstream about its keys on its own account; without this, upstream sees what the test sends alone.
+    pub(crate) fn polling(mut self) -> Self {
+        self.polls = true;
         self
     }
 
@@ -166,6 +174,9 @@ impl Setup {
         }
         if !self.args.iter().any(|arg| arg == "--data-dir") {
             command.arg("--data-dir").arg(self.data());
+        }
+        if !self.polls {
+            command.arg("--no-poll");
         }
         Process::spawn(command.args(&self.args))
     }

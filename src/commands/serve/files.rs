@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
 use crate::access::{self, Access};
 use crate::keys::Key;
 use crate::keys::file as key_file;
@@ -14,13 +16,22 @@ pub(super) struct Files {
     tokens: (PathBuf, FileWatch),
     /// None when access tokens are not asked.
     allow: Option<(PathBuf, FileWatch)>,
+    /// Who else wants the keys of a changed file.
+    listener: Option<UnboundedSender<Vec<Key>>>,
 }
 
 impl Files {
     /// Begins to watch, so that a change between loading and serving is not missed.
     pub(super) fn new(tokens: &Path, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
-        Self { tokens: watched(tokens), allow: allow.map(watched) }
+        Self { tokens: watched(tokens), allow: allow.map(watched), listener: None }
+    }
+
+    /// The keys each time the file was read again; one may listen.
+    pub(super) fn reloads(&mut self) -> UnboundedReceiver<Vec<Key>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.listener = Some(sender);
+        receiver
     }
 
     pub(super) fn load_keys(&self) -> anyhow::Result<Vec<Key>> {
@@ -56,6 +67,10 @@ impl Files {
         match self.load_keys() {
             Ok(keys) => {
                 let count = keys.len();
+                if let Some(listener) = &self.listener {
+                    // Nobody listens any more once the stop has begun.
+                    let _ = listener.send(keys.clone());
+                }
                 shared.keys.reload(keys);
                 tracing::info!("reloaded the keys, {count} in all: {}", self.tokens.0.display());
             }

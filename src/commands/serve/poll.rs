@@ -1,0 +1,369 @@
+//! Asks `GET /key` about the keys, in the background: what `OpenRouter` tells of their accounts, limits and ends.
+//!
+//! Nothing waits for it, and everything works without it: what it would tell is then learned from answers.
+
+mod schedule;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Proxy, Url};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use self::schedule::{Due, Schedule};
+use crate::clock::Time;
+use crate::config::Config;
+use crate::keys::need::Told;
+use crate::keys::{Key, KeyName};
+use crate::openrouter::account::{KeyInfo, Period};
+use crate::openrouter::fault::{self, Kind};
+use crate::proxy::Shared;
+use crate::upstream::Connector;
+
+/// How many questions may be open at once.
+const OPEN: usize = 4;
+
+/// The least and the most time between two questions, milliseconds: at most 5 a second.
+const BETWEEN_MS: std::ops::RangeInclusive<u64> = 200..=300;
+
+/// How long the first question waits at most, milliseconds, so that processes started together ask apart.
+const FIRST_MS: u64 = 500;
+
+/// How long an answer may take in all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most of an answer that is read, bytes.
+const LONGEST: usize = 64 << 10;
+
+/// How often the pool is looked at for keys that came into use or to rest.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// After how many failures in a row questions become rare, and how long apart they get at most.
+const FAILURES: u32 = 4;
+const RARELY: Duration = Duration::from_secs(60);
+
+/// After how long without any answer a person is told.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// What is needed to ask.
+pub(super) struct Poll {
+    keys: Vec<Key>,
+    /// The keys of a changed file.
+    reloads: UnboundedReceiver<Vec<Key>>,
+    asker: Asker,
+}
+
+impl Poll {
+    /// Prepares to ask the upstream of `connector`, which is that of `config`; asks nothing yet.
+    pub(super) fn new(
+        config: &Config,
+        connector: &Connector,
+        keys: Vec<Key>,
+        reloads: UnboundedReceiver<Vec<Key>>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { keys, reloads, asker: Asker::new(config, connector)? })
+    }
+
+    /// Asks for as long as it is polled itself.
+    pub(super) async fn run(mut self, shared: Arc<Shared>) {
+        let now = || shared.clock.now();
+        let mut schedule = Schedule::default();
+        schedule.replace(self.keys);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = JoinSet::new();
+        let mut luck = Luck::default();
+        // The next question may be asked from `free` on; the next turn is when there may be one.
+        let mut free = Instant::now() + Duration::from_millis(rand::random_range(0..=FIRST_MS));
+        let mut turn = free;
+        loop {
+            tokio::select! {
+                biased;
+                _ = look.tick() => {
+                    schedule.look(&shared.keys.state(now()));
+                    turn = free;
+                }
+                Some(keys) = self.reloads.recv() => {
+                    schedule.replace(keys);
+                    turn = free;
+                }
+                Some(done) = open.join_next() => {
+                    turn = free;
+                    let Ok(Asked { name, at, said }) = done else { continue };
+                    luck.note(said.as_ref().err());
+                    match said {
+                        Ok(said) => {
+                            schedule.answered(&name, now());
+                            take_over(&shared, &name, said, at);
+                        }
+                        Err(problem) => {
+                            schedule.failed(&name, now());
+                            tracing::debug!(key = %name, "GET /key told nothing: {problem}");
+                        }
+                    }
+                }
+                () = sleep_until(turn), if open.len() < OPEN => {
+                    let now = now();
+                    if let Some(due) = schedule.next(now) {
+                        free = Instant::now() + luck.pause();
+                        turn = free;
+                        open.spawn(ask(self.asker.clone(), due, Arc::clone(&shared)));
+                    } else {
+                        let pause = schedule.first().map_or(LOOK, |first| first.since(now).min(LOOK));
+                        turn = Instant::now() + pause;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What became of a question.
+struct Asked {
+    name: KeyName,
+    /// When it was asked.
+    at: Time,
+    said: Result<Said, String>,
+}
+
+/// What an answer says.
+#[derive(Debug)]
+enum Said {
+    Info(Box<KeyInfo>),
+    /// The key is refused.
+    Refused,
+}
+
+async fn ask(asker: Asker, due: Due, shared: Arc<Shared>) -> Asked {
+    let at = shared.clock.now();
+    let said = asker.ask(&due.key, at).await;
+    if let (Ok(Said::Refused), Some(end)) = (&said, due.rest) {
+        // Asked just before its rest ended, and to be refused anew when it does: before, it would be no news.
+        sleep(end.since(shared.clock.now()).min(PATIENCE)).await;
+    }
+    Asked { name: due.key.name().clone(), at, said }
+}
+
+fn take_over(shared: &Shared, name: &KeyName, said: Said, at: Time) {
+    let now = shared.clock.now();
+    match said {
+        Said::Info(info) => {
+            tracing::debug!(key = %name, "GET /key told its limits");
+            shared.keys.learn(name, &told(&info, at), at, now);
+        }
+        Said::Refused => {
+            tracing::debug!(key = %name, "GET /key refused it");
+            shared.keys.learn_refused(name, now);
+        }
+    }
+    shared.remember();
+}
+
+/// What an answer of `GET /key`, asked at `at`, means for the pool.
+fn told(info: &KeyInfo, at: Time) -> Told {
+    // Answers before `limit_remaining` was there tell the cap and what was spent.
+    let spent = match info.limit_reset {
+        None => info.usage,
+        Some(Period::Daily) => info.usage_daily,
+        Some(Period::Weekly) => info.usage_weekly,
+        Some(Period::Monthly) => info.usage_monthly,
+    };
+    let left = info.limit_remaining.or_else(|| Some(info.limit?.saturating_sub(spent?)));
+    let free = info.free_model_daily_requests.unwrap_or_default();
+    Told {
+        account: info.account_id().map(Into::into),
+        cap_left: left,
+        cap_resets: left.and(info.limit_reset).map(|period| period.end(at)),
+        expires: info.expires_at,
+        free_tier: info.is_free_tier,
+        free_used: free.used.or_else(|| Some(free.limit?.saturating_sub(free.remaining?))),
+        free_limit: free.limit,
+        management: info.is_management_key == Some(true),
+    }
+}
+
+/// Asks upstream, and nobody else: no redirect is followed, and no variable names a proxy.
+#[derive(Clone, Debug)]
+struct Asker {
+    client: Client,
+    url: Url,
+}
+
+impl Asker {
+    fn new(config: &Config, connector: &Connector) -> anyhow::Result<Self> {
+        let in_url = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let upstream = &config.upstream;
+        let scheme = if upstream.tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}:{}{}/v1/key", in_url(&upstream.host), upstream.port, upstream.base);
+        let url = Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
+        let mut builder = Client::builder()
+            .tls_backend_preconfigured(connector.tls_config()?)
+            .no_proxy()
+            .redirect(Policy::none())
+            .connect_timeout(config.connect_timeout.min(PATIENCE))
+            .timeout(PATIENCE)
+            .pool_max_idle_per_host(1)
+            .user_agent(concat!("hermux/", env!("CARGO_PKG_VERSION")));
+        if let Some((host, port)) = &config.upstream_proxy {
+            builder = builder.proxy(Proxy::all(format!("http://{}:{port}", in_url(host)))?);
+        }
+        Ok(Self { client: builder.build()?, url })
+    }
+
+    /// Asks about one key; the error says why that told nothing, without any secret.
+    async fn ask(&self, key: &Key, now: Time) -> Result<Said, String> {
+        let mut bearer = HeaderValue::from_str(key.authorization())
+            .map_err(|_| "the key cannot stand in a header".to_owned())?;
+        bearer.set_sensitive(true);
+        let mut answer = self
+            .client
+            .get(self.url.clone())
+            .header(AUTHORIZATION, bearer)
+            .send()
+            .await
+            .map_err(|error| described(&error))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| described(&error))? {
+            if body.len() + chunk.len() > LONGEST {
+                return Err("an answer too long".to_owned());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let status = answer.status();
+        if status.is_success() {
+            let info = KeyInfo::parse(&body).ok_or_else(|| "an answer that tells of no key".to_owned())?;
+            return Ok(Said::Info(Box::new(info)));
+        }
+        match fault::classify(status, answer.headers(), &body, now).map(|fault| fault.kind) {
+            Some(Kind::KeyRefused) => Ok(Said::Refused),
+            Some(kind) => Err(format!("status {}, {kind}", status.as_u16())),
+            None => Err(format!("status {}", status.as_u16())),
+        }
+    }
+}
+
+/// An error and its causes.
+fn described(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let _ = write!(text, ": {next}");
+        cause = next.source();
+    }
+    text
+}
+
+/// How it went lately.
+#[derive(Debug, Default)]
+struct Luck {
+    /// Failures in a row, and since when.
+    failures: u32,
+    since: Option<Instant>,
+    has_warned: bool,
+}
+
+impl Luck {
+    fn note(&mut self, problem: Option<&String>) {
+        let Some(problem) = problem else {
+            *self = Self::default();
+            return;
+        };
+        self.failures = self.failures.saturating_add(1);
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= SILENCE && !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                "GET /key has told nothing for {} minutes, so limits and accounts are learned from answers alone \
+                 (--no-poll stops asking): {problem}",
+                SILENCE.as_secs() / 60,
+            );
+        }
+    }
+
+    /// How long to wait until the next question.
+    fn pause(&self) -> Duration {
+        let usual = Duration::from_millis(rand::random_range(BETWEEN_MS));
+        match self.failures.checked_sub(FAILURES) {
+            None => usual,
+            Some(more) => usual.max(Duration::from_secs(1 << more.min(16)).min(RARELY)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{FAILURES, Luck, RARELY, told};
+    use crate::clock::Time;
+    use crate::keys::need::Told;
+    use crate::openrouter::account::KeyInfo;
+
+    /// 2026-11-22T12:00:00Z, a Sunday.
+    const NOON: Time = Time(1_795_348_800_000);
+
+    fn told_by(data: &str) -> Told {
+        let info = KeyInfo::parse(format!(r#"{{"data":{data}}}"#).as_bytes()).expect("an answer");
+        told(&info, NOON)
+    }
+
+    #[test]
+    fn an_answer_becomes_what_the_pool_wants_to_know() {
+        let all = told_by(
+            r#"{"limit":100,"limit_remaining":74.5,"limit_reset":"weekly","usage":25.5,"is_free_tier":true,
+                "is_management_key":true,"free_model_daily_requests":{"used":12,"limit":50,"remaining":38},
+                "creator_user_id":"user_1","organization_id":"org_1","expires_at":"2027-01-01T00:00:00Z"}"#,
+        );
+        let expected = Told {
+            account: Some("org_1".into()),
+            cap_left: Some(74_500_000_000),
+            cap_resets: Some(Time(NOON.0 + 12 * 3_600_000)),
+            expires: Some(Time(1_798_761_600_000)),
+            free_tier: Some(true),
+            free_used: Some(12),
+            free_limit: Some(50),
+            management: true,
+        };
+        assert_eq!(all, expected);
+        assert_eq!(told_by("{}"), Told::default());
+    }
+
+    #[test]
+    fn what_is_left_is_worked_out_where_the_answer_does_not_say() {
+        let left = |data| told_by(data).cap_left;
+        assert_eq!(left(r#"{"limit":10,"usage":4}"#), Some(6_000_000_000));
+        assert_eq!(
+            left(r#"{"limit":10,"limit_reset":"daily","usage":400,"usage_daily":1}"#),
+            Some(9_000_000_000)
+        );
+        assert_eq!(left(r#"{"limit":10,"limit_reset":"monthly","usage":400}"#), None);
+        assert_eq!(left(r#"{"limit":null,"limit_remaining":null,"usage":400}"#), None);
+        // A period without a cap is none that ends.
+        assert_eq!(told_by(r#"{"limit":null,"limit_reset":"daily"}"#).cap_resets, None);
+        let free = told_by(r#"{"free_model_daily_requests":{"limit":50,"remaining":38}}"#);
+        assert_eq!((free.free_used, free.free_limit), (Some(12), Some(50)));
+    }
+
+    #[test]
+    fn questions_are_200_ms_apart_and_rare_while_none_is_answered() {
+        let problem = "no route".to_owned();
+        let mut luck = Luck::default();
+        for _ in 0..FAILURES {
+            assert!((200..=300).contains(&luck.pause().as_millis()));
+            luck.note(Some(&problem));
+        }
+        assert_eq!(luck.pause(), Duration::from_secs(1));
+        (0..1_000).for_each(|_| luck.note(Some(&problem)));
+        assert_eq!(luck.pause(), RARELY);
+        luck.note(None);
+        assert!(luck.pause() <= Duration::from_millis(300));
+    }
+}
