@@ -56,7 +56,7 @@ The JSON object has `server` (null where none runs: version, pid, started, addre
 in_flight, waiting) and `keys`, each with name, key (masked), account (a name of hermux's own,
 the same for the keys of one account), state (ok, resting, disabled), used_today (attempts),
 in_flight, free_minute_left, free_day_left, cap_left_usd, cost_today_usd, expires and
-rests: what (free, paid, all), why (a word), reason (the same as a sentence) and until.
+rests: what (free, paid, other, all), why (a word), reason (a sentence) and until.
 What is not known, not limited or not to end by itself is null; times are RFC 3339, UTC.
 
 Examples:
@@ -65,7 +65,7 @@ Examples:
 
 const KEYS_EXPLAIN: &str = "\
 The JSON object has `model` and `keys`, each with name, place (in the order of choice, from 1;
-null where it can't serve), why (a word), reason (the same as a sentence) and until.
+null where it can't serve), why (a word), reason (a sentence) and until.
 
 Exit codes: 0 some key would serve, 1 none would, 3 could not find out.
 

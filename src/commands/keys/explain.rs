@@ -88,3 +88,52 @@ fn said(verdict: &Verdict, now: Time) -> String {
         (None, Some(why)) => words::held(why.words(), verdict.until_ms, now),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{json, table};
+    use crate::clock::Time;
+    use crate::keys::need::Why;
+    use crate::keys::state::Verdict;
+
+    const NOW: Time = Time(1_700_000_000_000);
+
+    fn verdicts() -> Vec<Verdict> {
+        let verdict =
+            |name: &str, place, why, until_ms| Verdict { name: name.to_owned(), place, why, until_ms };
+        vec![
+            verdict("ann", Some(2), None, None),
+            verdict("benjamin", Some(1), None, None),
+            verdict("cay", None, Some(Why::FreeMinute), Some(NOW.0 + 30_000)),
+            verdict("dot", None, Some(Why::Disabled), None),
+        ]
+    }
+
+    #[test]
+    fn json_has_its_exact_shape() {
+        assert_eq!(
+            json("a/b:free", &verdicts()).unwrap(),
+            "{\"model\":\"a/b:free\",\"keys\":[\
+             {\"name\":\"ann\",\"place\":2,\"why\":null,\"reason\":null,\"until\":null},\
+             {\"name\":\"benjamin\",\"place\":1,\"why\":null,\"reason\":null,\"until\":null},\
+             {\"name\":\"cay\",\"place\":null,\"why\":\"free_minute\",\
+             \"reason\":\"its account's free requests of this minute are used up\",\"until\":\"2023-11-14T22:13:50Z\"},\
+             {\"name\":\"dot\",\"place\":null,\"why\":\"disabled\",\"reason\":\"it is switched off in tokens.csv\",\
+             \"until\":null}]}\n"
+        );
+    }
+
+    #[test]
+    fn each_key_has_its_place_or_its_reason() {
+        let expected = [
+            "place  name      now",
+            "2      ann       could serve",
+            "1      benjamin  would be chosen",
+            "-      cay       resting until 22:13 UTC (in 30 s): its account's free requests of this minute are used up",
+            "-      dot       disabled: it is switched off in tokens.csv",
+            "",
+        ];
+        assert_eq!(table(&verdicts(), NOW), expected.join("\n"));
+        assert!(table(&[], NOW).ends_with("hint: add one with: hermux keys add NAME\n"));
+    }
+}

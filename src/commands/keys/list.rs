@@ -199,7 +199,7 @@ fn table(listed: &Listed, files: Files<'_>, now: Time) -> String {
         "key",
         "account",
         "used today",
-        "free left min/day",
+        "free min/day",
         "cap left USD",
         "cost USD",
         "state",
@@ -239,5 +239,127 @@ fn state(key: &KeyState, now: Time) -> String {
     if key.rests.is_empty() {
         return "ok".to_owned();
     }
-    key.rests.iter().map(|rest| words::rest(rest, now)).collect::<Vec<_>>().join("; ")
+    key.rests.iter().map(|rest| words::rest(rest, now)).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::{Path, PathBuf};
+
+    use super::{Listed, json, table};
+    use crate::clock::Time;
+    use crate::commands::keys::Files;
+    use crate::control::{About, Waiting};
+    use crate::keys::state::{KeyState, RestState};
+
+    /// 2023-11-14T22:13:20Z.
+    const NOW: Time = Time(1_700_000_000_000);
+
+    fn files() -> Files<'static> {
+        Files { tokens: Path::new("tokens.csv"), data_dir: Path::new("/data") }
+    }
+
+    fn server() -> (About, u64, Waiting) {
+        let about = About {
+            version: "1.2.3".to_owned(),
+            pid: 77,
+            started_ms: NOW.0 - 3_600_000,
+            address: "127.0.0.1:3333".to_owned(),
+            tokens: PathBuf::from("/keys/tokens.csv"),
+        };
+        (about, 3, Waiting { requests: 2, callers: 1 })
+    }
+
+    fn listed() -> Listed {
+        let rest = |what: &str, why: &str, until_ms| RestState {
+            what: what.to_owned(),
+            why: why.to_owned(),
+            until_ms,
+        };
+        let ann = KeyState {
+            name: "ann".to_owned(),
+            account: Some("account 1".to_owned()),
+            used_today: 12,
+            in_flight: 3,
+            cost_today: 114_000,
+            free_minute_left: Some(8),
+            free_day_left: Some(38),
+            cap_left: Some(2_500_000_000),
+            expires_ms: Some(NOW.0),
+            ..KeyState::default()
+        };
+        let ben = KeyState {
+            name: "ben".to_owned(),
+            used_today: 100,
+            cost_today: 1_000_000_000,
+            free_day_left: Some(0),
+            rests: vec![
+                rest("free", "free_day", Some(NOW.0 + 6_400_000)),
+                rest("paid", "no_credits", Some(NOW.0 + 600_000)),
+            ],
+            ..KeyState::default()
+        };
+        let cay = KeyState {
+            name: "cay".to_owned(),
+            rests: vec![rest("all", "refused", None)],
+            ..KeyState::default()
+        };
+        let masks = HashMap::from([("ann".to_owned(), "sk-or-v1-abc…890".to_owned())]);
+        Listed { server: Some(server()), keys: vec![ann, ben, cay], masks }
+    }
+
+    #[test]
+    fn json_has_its_exact_shape() {
+        assert_eq!(
+            json(&listed()).unwrap(),
+            "{\"server\":{\"version\":\"1.2.3\",\"pid\":77,\"started\":\"2023-11-14T21:13:20Z\",\
+             \"address\":\"127.0.0.1:3333\",\"tokens\":\"/keys/tokens.csv\",\"in_flight\":3,\"waiting\":2},\
+             \"keys\":[\
+             {\"name\":\"ann\",\"key\":\"sk-or-v1-abc…890\",\"account\":\"account 1\",\"state\":\"ok\",\
+             \"used_today\":12,\"in_flight\":3,\"free_minute_left\":8,\"free_day_left\":38,\"cap_left_usd\":2.5,\
+             \"cost_today_usd\":0.000114,\"expires\":\"2023-11-14T22:13:20Z\",\"rests\":[]},\
+             {\"name\":\"ben\",\"key\":null,\"account\":null,\"state\":\"resting\",\
+             \"used_today\":100,\"in_flight\":0,\"free_minute_left\":null,\"free_day_left\":0,\"cap_left_usd\":null,\
+             \"cost_today_usd\":1,\"expires\":null,\"rests\":[\
+             {\"what\":\"free\",\"why\":\"free_day\",\
+             \"reason\":\"its account's free requests of this day (UTC) are used up\",\"until\":\"2023-11-15T00:00:00Z\"},\
+             {\"what\":\"paid\",\"why\":\"no_credits\",\"reason\":\"its account has no credits\",\
+             \"until\":\"2023-11-14T22:23:20Z\"}]},\
+             {\"name\":\"cay\",\"key\":null,\"account\":null,\"state\":\"disabled\",\
+             \"used_today\":0,\"in_flight\":0,\"free_minute_left\":null,\"free_day_left\":null,\"cap_left_usd\":null,\
+             \"cost_today_usd\":0,\"expires\":null,\"rests\":[\
+             {\"what\":\"all\",\"why\":\"refused\",\"reason\":\"OpenRouter refuses it\",\"until\":null}]}]}\n"
+        );
+        assert_eq!(json(&Listed::default()).unwrap(), "{\"server\":null,\"keys\":[]}\n");
+    }
+
+    #[test]
+    fn the_table_lines_up_and_adds_up() {
+        let text = table(&listed(), files(), NOW);
+        let expected = [
+            "now, by the server at 127.0.0.1:3333 (process 77, since 21:13 UTC): 3 under way, 2 waiting",
+            "",
+            "name   key               account    used today  free min/day  cap left USD  cost USD  state",
+            "ann    sk-or-v1-abc…890  account 1          12          8/38          2.50  0.000114  ok",
+            "ben    -                 -                 100           -/0             -  1.000000  \
+             free models resting until 00:00 UTC (in 1 h 47 min): its account's free requests of this day (UTC) are used up",
+            "                                                                                      \
+             paid models resting until 22:23 UTC (in 10 min): its account has no credits",
+            "cay    -                 -                   0             -             -  0.000000  \
+             disabled: OpenRouter refuses it",
+            "total                                      112                              1.000114",
+            "",
+        ];
+        assert_eq!(text, expected.join("\n"));
+    }
+
+    #[test]
+    fn without_keys_it_says_what_to_do() {
+        assert_eq!(
+            table(&Listed::default(), files(), NOW),
+            "today, 2023-11-14 (UTC), by tokens.csv and the ledger in /data; no server runs there\n\n\
+             no keys\nhint: add one with: hermux keys add NAME\n"
+        );
+    }
 }

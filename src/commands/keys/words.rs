@@ -46,6 +46,7 @@ pub(super) fn rest(rest: &RestState, now: Time) -> String {
     let what = match rest.what.as_str() {
         "free" => "free models ",
         "paid" => "paid models ",
+        "other" => "requests without a model ",
         _ => "",
     };
     format!("{what}{}", held(&reason(&rest.why), rest.until_ms, now))
@@ -112,7 +113,9 @@ pub(super) fn lines(mut table: Table, numbers: std::ops::Range<usize>) -> String
     for column in table.column_iter_mut().skip(numbers.start).take(numbers.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.lines().fold(String::new(), |text, line| text + line.trim() + "\n")
+    // Each cell has a blank before it, and those of the first column are not wanted.
+    let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
+    table.lines().fold(String::new(), |text, line| text + &bare(&line) + "\n")
 }
 
 #[cfg(test)]
