@@ -143,10 +143,8 @@ impl View {
             }
             Ask::Reset { key } => match self.keys.reset(key.as_deref(), now) {
                 Some(ended) => {
-                    tracing::info!(
-                        "the cooldowns of {ended} of the keys asked for were ended: {}",
-                        key.as_deref().unwrap_or("all")
-                    );
+                    let whose = key.as_deref().unwrap_or("all");
+                    tracing::info!("cooldowns ended by `hermux keys reset`, of {ended} keys: {whose}");
                     Answer::Reset(ended)
                 }
                 None => Answer::Error(NO_SUCH_KEY.to_owned()),

@@ -181,13 +181,11 @@ fn of(list: &Value, name: &str) -> Value {
 
 /// A server that met a 401 with the key ann, once.
 fn refused() -> (hermux::simulator::Simulator, crate::support::Hermux) {
-    let (simulator, hermux) = started();
-    simulator.add_fault(
-        Fault::new(Then::answer(401, errors::user_not_found().body()))
-            .with_key("ann")
-            .on_path("/chat/completions")
-            .once(),
-    );
+    let (simulator, setup) = place("", "");
+    let refusal = Then::answer(401, errors::user_not_found().body());
+    simulator.add_fault(Fault::new(refusal).with_key("ann").once());
+    // Nothing but a request is to meet it.
+    let hermux = setup.switch("--no-poll").start();
     chat(&hermux, 3);
     (simulator, hermux)
 }
@@ -290,7 +288,7 @@ fn a_key_that_is_switched_off_shows_as_disabled() {
     assert_eq!(of(&keys_of, "ann")["rests"][0]["why"], "disabled");
     let output = keys(&setup, &["explain", "openai/gpt-4o-mini"]);
     assert_eq!(code(&output), 1);
-    assert!(out(&output).contains("disabled: it is switched off in tokens.csv"), "{}", out(&output));
+    assert!(out(&output).contains("can't serve: it is switched off in tokens.csv"), "{}", out(&output));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A running server can be asked, by its own user: the control socket, and the commands that speak through it.
 
+#![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -108,7 +108,9 @@ fn garbage_is_answered_and_hurts_nobody() {
 fn a_client_that_hangs_does_not_block_another_and_is_cut_off() {
     let (_simulator, hermux) = started();
     let mut hanging: Vec<_> = (0..7).map(|_| connect(hermux.setup())).collect();
-    hanging.iter_mut().for_each(|stream| stream.write_all(b"{\"ask\":").unwrap());
+    for stream in &mut hanging {
+        stream.write_all(b"{\"ask\":").unwrap();
+    }
     assert_eq!(list(hermux.setup())["server"]["pid"], hermux.pid());
     assert!(hanging[0].set_nonblocking(true).is_ok());
     let still = hanging[0].read(&mut [0]).unwrap_err();

@@ -429,11 +429,6 @@ impl Hermux {
         setup
     }
 
-    /// What it was started with.
-    pub(crate) fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     /// What `hermux stats --json` says, read by a second process.
     pub(crate) fn stats(&self) -> Vec<KeyStats> {
         stats(&self.setup)

@@ -81,11 +81,12 @@ fn table(verdicts: &[Verdict], now: Time) -> String {
 }
 
 fn said(verdict: &Verdict, now: Time) -> String {
-    match (verdict.place, verdict.why) {
-        (Some(1), _) => "would be chosen".to_owned(),
-        (Some(_), _) => "could serve".to_owned(),
-        (None, None) => "can't serve".to_owned(),
-        (None, Some(why)) => words::held(why.words(), verdict.until_ms, now),
+    match (verdict.place, verdict.why, verdict.until_ms) {
+        (Some(1), _, _) => "would be chosen".to_owned(),
+        (Some(_), _, _) => "could serve".to_owned(),
+        (None, Some(why), Some(until)) => words::resting(why.words(), until, now),
+        (None, Some(why), None) => format!("can't serve: {}", why.words()),
+        (None, None, _) => "can't serve".to_owned(),
     }
 }
 
@@ -130,7 +131,7 @@ mod tests {
             "2      ann       could serve",
             "1      benjamin  would be chosen",
             "-      cay       resting until 22:13 UTC (in 30 s): its account's free requests of this minute are used up",
-            "-      dot       disabled: it is switched off in tokens.csv",
+            "-      dot       can't serve: it is switched off in tokens.csv",
             "",
         ];
         assert_eq!(table(&verdicts(), NOW), expected.join("\n"));

@@ -49,15 +49,16 @@ pub(super) fn rest(rest: &RestState, now: Time) -> String {
         "other" => "requests without a model ",
         _ => "",
     };
-    format!("{what}{}", held(&reason(&rest.why), rest.until_ms, now))
+    let reason = reason(&rest.why);
+    match rest.until_ms {
+        Some(until) => format!("{what}{}", resting(&reason, until, now)),
+        None => format!("{what}disabled: {reason}"),
+    }
 }
 
-/// That something rests until a moment, or is disabled where it needs a person.
-pub(super) fn held(reason: &str, until_ms: Option<i64>, now: Time) -> String {
-    match until_ms {
-        Some(until) => format!("resting until {}: {reason}", until_text(Time(until), now)),
-        None => format!("disabled: {reason}"),
-    }
+/// `resting until 12:34 UTC (in 5 min): …`.
+pub(super) fn resting(reason: &str, until_ms: i64, now: Time) -> String {
+    format!("resting until {}: {reason}", until_text(Time(until_ms), now))
 }
 
 /// `12:34 UTC (in 5 min)`, with the date where that is not within a day.
