@@ -114,6 +114,9 @@ Register-ArgumentCompleter -Native -CommandName 'hermux' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a key to tokens.csv')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show each key''s account, use today, what is left, and what rests until when and why')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say for each key whether it would be chosen for a model now, and why')
+            [CompletionResult]::new('reset', 'reset', [CompletionResultType]::ParameterValue, 'End the cooldowns of a key and its account')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -133,12 +136,72 @@ Register-ArgumentCompleter -Native -CommandName 'hermux' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
             break
         }
+        'hermux;keys;list' {
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--tokens', '--tokens', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]')
+            [CompletionResult]::new('--data-dir', '--data-dir', [CompletionResultType]::ParameterName, 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'hermux;keys;explain' {
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--tokens', '--tokens', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]')
+            [CompletionResult]::new('--data-dir', '--data-dir', [CompletionResultType]::ParameterName, 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print one JSON object')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'hermux;keys;reset' {
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--tokens', '--tokens', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
+            [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]')
+            [CompletionResult]::new('--data-dir', '--data-dir', [CompletionResultType]::ParameterName, 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]')
+            [CompletionResult]::new('--log-format', '--log-format', [CompletionResultType]::ParameterName, 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'All keys')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
         'hermux;keys;help' {
             [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a key to tokens.csv')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show each key''s account, use today, what is left, and what rests until when and why')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say for each key whether it would be chosen for a model now, and why')
+            [CompletionResult]::new('reset', 'reset', [CompletionResultType]::ParameterValue, 'End the cooldowns of a key and its account')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
         'hermux;keys;help;add' {
+            break
+        }
+        'hermux;keys;help;list' {
+            break
+        }
+        'hermux;keys;help;explain' {
+            break
+        }
+        'hermux;keys;help;reset' {
             break
         }
         'hermux;keys;help;help' {
@@ -220,9 +283,21 @@ Register-ArgumentCompleter -Native -CommandName 'hermux' -ScriptBlock {
         }
         'hermux;help;keys' {
             [CompletionResult]::new('add', 'add', [CompletionResultType]::ParameterValue, 'Add a key to tokens.csv')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'Show each key''s account, use today, what is left, and what rests until when and why')
+            [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Say for each key whether it would be chosen for a model now, and why')
+            [CompletionResult]::new('reset', 'reset', [CompletionResultType]::ParameterValue, 'End the cooldowns of a key and its account')
             break
         }
         'hermux;help;keys;add' {
+            break
+        }
+        'hermux;help;keys;list' {
+            break
+        }
+        'hermux;help;keys;explain' {
+            break
+        }
+        'hermux;help;keys;reset' {
             break
         }
         'hermux;help;allow' {

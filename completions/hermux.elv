@@ -108,6 +108,9 @@ set edit:completion:arg-completer[hermux] = {|@words|
             cand -h 'Print help'
             cand --help 'Print help'
             cand add 'Add a key to tokens.csv'
+            cand list 'Show each key''s account, use today, what is left, and what rests until when and why'
+            cand explain 'Say for each key whether it would be chosen for a model now, and why'
+            cand reset 'End the cooldowns of a key and its account'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'hermux;keys;add'= {
@@ -125,11 +128,65 @@ set edit:completion:arg-completer[hermux] = {|@words|
             cand -h 'Print help'
             cand --help 'Print help'
         }
+        &'hermux;keys;list'= {
+            cand -t 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --tokens 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --allow 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]'
+            cand --data-dir 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]'
+            cand --config 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]'
+            cand --log-format 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]'
+            cand --json 'Print one JSON object'
+            cand -v 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand --verbose 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand -q 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand --quiet 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'hermux;keys;explain'= {
+            cand -t 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --tokens 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --allow 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]'
+            cand --data-dir 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]'
+            cand --config 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]'
+            cand --log-format 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]'
+            cand --json 'Print one JSON object'
+            cand -v 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand --verbose 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand -q 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand --quiet 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'hermux;keys;reset'= {
+            cand -t 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --tokens 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
+            cand --allow 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]'
+            cand --data-dir 'Where the ledger and the state live [default: the user''s data directory] [env: HERMUX_DATA_DIR]'
+            cand --config 'The configuration file [default: the user''s config.toml] [env: HERMUX_CONFIG]'
+            cand --log-format 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]'
+            cand --all 'All keys'
+            cand -v 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand --verbose 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+            cand -q 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand --quiet 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
         &'hermux;keys;help'= {
             cand add 'Add a key to tokens.csv'
+            cand list 'Show each key''s account, use today, what is left, and what rests until when and why'
+            cand explain 'Say for each key whether it would be chosen for a model now, and why'
+            cand reset 'End the cooldowns of a key and its account'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'hermux;keys;help;add'= {
+        }
+        &'hermux;keys;help;list'= {
+        }
+        &'hermux;keys;help;explain'= {
+        }
+        &'hermux;keys;help;reset'= {
         }
         &'hermux;keys;help;help'= {
         }
@@ -200,8 +257,17 @@ set edit:completion:arg-completer[hermux] = {|@words|
         }
         &'hermux;help;keys'= {
             cand add 'Add a key to tokens.csv'
+            cand list 'Show each key''s account, use today, what is left, and what rests until when and why'
+            cand explain 'Say for each key whether it would be chosen for a model now, and why'
+            cand reset 'End the cooldowns of a key and its account'
         }
         &'hermux;help;keys;add'= {
+        }
+        &'hermux;help;keys;list'= {
+        }
+        &'hermux;help;keys;explain'= {
+        }
+        &'hermux;help;keys;reset'= {
         }
         &'hermux;help;allow'= {
             cand gen 'Make a random access token, print it once and append it to allow.txt'

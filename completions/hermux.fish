@@ -79,16 +79,19 @@ complete -c hermux -n "__fish_hermux_using_subcommand demo" -l log-format -d 'Lo
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -s h -l help -d 'Print help'
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -f -a "add" -d 'Add a key to tokens.csv'
-complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -s h -l help -d 'Print help'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -f -a "add" -d 'Add a key to tokens.csv'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -f -a "list" -d 'Show each key\'s account, use today, what is left, and what rests until when and why'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -f -a "explain" -d 'Say for each key whether it would be chosen for a model now, and why'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -f -a "reset" -d 'End the cooldowns of a key and its account'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and not __fish_seen_subcommand_from add list explain reset help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
@@ -98,7 +101,37 @@ complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subc
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON object'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -l json -d 'Print one JSON object'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -l config -d 'The configuration file [default: the user\'s config.toml] [env: HERMUX_CONFIG]' -r -F
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -l log-format -d 'Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -l all -d 'All keys'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -s v -l verbose -d 'Log more; twice for every detail [env: HERMUX_VERBOSITY=1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a key to tokens.csv'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show each key\'s account, use today, what is left, and what rests until when and why'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "explain" -d 'Say for each key whether it would be chosen for a model now, and why'
+complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "reset" -d 'End the cooldowns of a key and its account'
 complete -c hermux -n "__fish_hermux_using_subcommand keys; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hermux -n "__fish_hermux_using_subcommand allow; and not __fish_seen_subcommand_from gen help" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand allow; and not __fish_seen_subcommand_from gen help" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
@@ -136,4 +169,7 @@ complete -c hermux -n "__fish_hermux_using_subcommand help; and not __fish_seen_
 complete -c hermux -n "__fish_hermux_using_subcommand help; and not __fish_seen_subcommand_from serve demo keys allow stats help" -f -a "stats" -d 'Show requests, attempts, tokens and cost of each key today (UTC)'
 complete -c hermux -n "__fish_hermux_using_subcommand help; and not __fish_seen_subcommand_from serve demo keys allow stats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c hermux -n "__fish_hermux_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "add" -d 'Add a key to tokens.csv'
+complete -c hermux -n "__fish_hermux_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "list" -d 'Show each key\'s account, use today, what is left, and what rests until when and why'
+complete -c hermux -n "__fish_hermux_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "explain" -d 'Say for each key whether it would be chosen for a model now, and why'
+complete -c hermux -n "__fish_hermux_using_subcommand help; and __fish_seen_subcommand_from keys" -f -a "reset" -d 'End the cooldowns of a key and its account'
 complete -c hermux -n "__fish_hermux_using_subcommand help; and __fish_seen_subcommand_from allow" -f -a "gen" -d 'Make a random access token, print it once and append it to allow.txt'

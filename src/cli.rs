@@ -57,6 +57,38 @@ Examples:
   hermux keys add ann
   pass show openrouter | hermux keys add ann --stdin";
 
+const KEYS_LIST: &str = "\
+Shows what the running server knows, else what tokens.csv and the ledger say.
+
+The JSON object has `server` (null where none runs: version, pid, started, address, tokens,
+in_flight, waiting) and `keys`, each with name, key (masked), account (a name of hermux's own,
+the same for the keys of one account), state (ok, resting, disabled), used_today (attempts),
+in_flight, free_minute_left, free_day_left, cap_left_usd, cost_today_usd, expires and
+rests: what (free, paid, other, all), why (a word), reason (a sentence) and until.
+What is not known, not limited or not to end by itself is null; times are RFC 3339, UTC.
+
+Examples:
+  hermux keys list
+  hermux keys list --json | jq -r '.keys[] | select(.state != \"ok\") | .name'";
+
+const KEYS_EXPLAIN: &str = "\
+The JSON object has `model` and `keys`, each with name, place (in the order of choice, from 1;
+null where it can't serve), why (a word), reason (a sentence) and until.
+
+Exit codes: 0 some key would serve, 1 none would, 3 could not find out.
+
+Examples:
+  hermux keys explain openai/gpt-4o-mini
+  hermux keys explain meta-llama/llama-3.3-70b-instruct:free";
+
+const KEYS_RESET: &str = "\
+The running server takes it over at once; where none runs, the next one does. What OpenRouter
+still refuses rests again after the first request that meets it.
+
+Examples:
+  hermux keys reset ann
+  hermux keys reset --all";
+
 const ALLOW_GEN: &str = "\
 The token is printed once, alone on standard output, and appended to allow.txt; where it went
 is told on standard error.
@@ -247,6 +279,15 @@ pub enum KeysCommand {
     /// Add a key to tokens.csv
     #[command(after_help = KEYS_ADD)]
     Add(KeysAddArgs),
+    /// Show each key's account, use today, what is left, and what rests until when and why
+    #[command(after_help = KEYS_LIST)]
+    List(KeysListArgs),
+    /// Say for each key whether it would be chosen for a model now, and why
+    #[command(after_help = KEYS_EXPLAIN)]
+    Explain(KeysExplainArgs),
+    /// End the cooldowns of a key and its account
+    #[command(after_help = KEYS_RESET)]
+    Reset(KeysResetArgs),
 }
 
 /// `hermux keys add`.
@@ -257,6 +298,35 @@ pub struct KeysAddArgs {
     /// Read the key from standard input
     #[arg(long)]
     pub stdin: bool,
+}
+
+/// `hermux keys list`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysListArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hermux keys explain`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysExplainArgs {
+    /// The model, as a request names it
+    pub model: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hermux keys reset`.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct KeysResetArgs {
+    /// The name of the key
+    pub name: Option<String>,
+    /// All keys
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `hermux allow …`.

@@ -18,6 +18,8 @@ pub mod server;
 
 pub mod simulator;
 
+pub mod control;
+
 pub mod config;
 pub mod logging;
 pub mod watch;

@@ -10,9 +10,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::access::file::FileError as AllowError;
-use crate::cli::{AllowCommand, Cli, Command, KeysCommand};
+use crate::cli::{AllowCommand, Cli, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::control::AskError;
 use crate::keys::file::FileError as TokensError;
 use crate::ledger::OpenError;
 use crate::ledger::query::QueryError;
@@ -33,7 +34,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command {
         Command::Serve(_) => serve::run(&config),
         Command::Demo(args) => demo::run(&args, config, &mut out),
-        Command::Keys(KeysCommand::Add(args)) => keys::add(&args, &config.tokens, &mut told),
+        Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
     }?;
@@ -47,7 +48,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 struct Usage(String);
 
 /// An error's exit code: 2 for usage and configuration, `tokens.csv`, `allow.txt`, certificates and the data
-/// directory included, 3 where the ledger could not be read, else 1.
+/// directory included, 3 where the ledger could not be read or a running server not be asked, else 1.
 /// A closed pipe at the other end of stdout is no error.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
@@ -61,7 +62,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         || error.is::<OpenError>()
     {
         2
-    } else if error.is::<QueryError>() {
+    } else if error.is::<QueryError>() || error.is::<AskError>() {
         3
     } else {
         1

@@ -3,7 +3,7 @@
 mod files;
 mod listen;
 mod poll;
-mod recall;
+pub(super) mod recall;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,6 +24,7 @@ use self::files::Files;
 use self::poll::Poll;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
@@ -139,6 +140,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     }
     drop(listener);
 
+    let control_socket = open_control(config, &shared, address);
     let (commands, inbox) = mpsc::unbounded_channel();
     let (done_sender, done) = watch::channel(false);
     let grace = config.grace;
@@ -146,7 +148,7 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let ended = control(inbox, files, &control_shared, asking, workers, grace);
+            let ended = control(inbox, files, &control_shared, asking, control_socket, workers, grace);
             done_sender.send_replace(true);
             ended
         })
@@ -185,6 +187,32 @@ fn upstream_settings(config: &Config) -> crate::upstream::Settings {
         ca_file: config.ca_file.clone(),
         proxy: config.upstream_proxy.clone().map(|(host, port)| Origin { tls: false, host, port }),
     }
+}
+
+/// The control socket in the data directory; the proxy serves without it too.
+fn open_control(config: &Config, shared: &Shared, address: SocketAddr) -> Option<Control> {
+    let server = About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started_ms: shared.clock.now().0,
+        address: address.to_string(),
+        tokens: std::path::absolute(&config.tokens).unwrap_or_else(|_| config.tokens.clone()),
+    };
+    let view = View {
+        server,
+        keys: shared.keys.clone(),
+        clock: shared.clock.clone(),
+        waiting: Box::new(Waiting::default),
+    };
+    let opened = Control::open(&config.data_dir, view);
+    opened
+        .inspect_err(|error| {
+            tracing::warn!(
+                "no control socket, so `hermux keys` can't ask this server ({error}): {}",
+                config.data_dir.display()
+            );
+        })
+        .ok()
 }
 
 /// The ledger in the data directory; in memory where nothing can be written there.
@@ -298,12 +326,14 @@ fn control(
     mut files: Files,
     shared: &Arc<Shared>,
     poll: Option<Poll>,
+    control_socket: Option<Control>,
     workers: Workers,
     grace: Duration,
 ) -> anyhow::Result<()> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("could not start the control loop")?;
     runtime.block_on(async {
+        let answering = control_socket.map(|control| tokio::spawn(control.serve()));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
@@ -342,6 +372,11 @@ fn control(
             all_ended.await
         };
         shared.remember();
+        if let Some(answering) = answering {
+            // Gone before the directory's lock is, so that the next server's socket is not taken for this one's.
+            answering.abort();
+            let _ = answering.await;
+        }
         if !shared.ledger.close(FLUSH) {
             tracing::warn!("the ledger's last entries could not be written in time");
         }

@@ -108,13 +108,13 @@ fn cells(key: &KeyUse, decimals: usize) -> [String; 6] {
 }
 
 /// How many decimals `cost`, in nano-dollars, needs.
-fn decimals(cost: i64) -> usize {
+pub(super) fn decimals(cost: i64) -> usize {
     let fraction = format!("{:09}", cost.unsigned_abs() % 1_000_000_000);
     fraction.trim_end_matches('0').len()
 }
 
 /// `cost`, in nano-dollars, as exact dollars with at least `least` decimals.
-fn dollars(cost: i64, least: usize) -> String {
+pub(super) fn dollars(cost: i64, least: usize) -> String {
     let sign = if cost < 0 { "-" } else { "" };
     let whole = cost.unsigned_abs() / 1_000_000_000;
     let fraction = format!("{:09}", cost.unsigned_abs() % 1_000_000_000);

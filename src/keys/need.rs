@@ -150,7 +150,7 @@ pub struct Exhausted {
 }
 
 /// What keeps a key from serving a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// Its account's free requests of this minute are used up.
@@ -208,6 +208,29 @@ impl Why {
             Self::Models => "models",
             Self::Tried => "tried",
             Self::Bound => "bound",
+        }
+    }
+
+    /// The reason in words, to stand behind a colon.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::FreeMinute => "its account's free requests of this minute are used up",
+            Self::FreeDay => "its account's free requests of this day (UTC) are used up",
+            Self::Probing => "the first request of a new window goes alone, and is under way",
+            Self::NoCredits => "its account has no credits",
+            Self::InFlight => "requests in flight hold its account's credits",
+            Self::Cap => "its cap is spent",
+            Self::Refused => "OpenRouter refuses it",
+            Self::Expired => "it expired",
+            Self::Management => "it is a management key, which serves no inference",
+            Self::Unidentified => "it met rate limits that nothing explains",
+            Self::DailyRequests => "its daily_requests in tokens.csv are used up",
+            Self::DailyCost => "its daily_cost in tokens.csv is used up",
+            Self::Disabled => "it is switched off in tokens.csv",
+            Self::Models => "its models in tokens.csv leave this one out",
+            Self::Tried => "this request tried it already",
+            Self::Bound => "this request has to have a key of another account",
         }
     }
 }

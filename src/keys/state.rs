@@ -59,7 +59,7 @@ pub struct RestState {
 }
 
 /// Whether a key would be chosen now, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verdict {
     /// The name of the key.
     pub name: String,

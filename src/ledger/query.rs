@@ -1,12 +1,15 @@
 //! What is read back from the ledger by another process: the reports behind `stats`.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::UsedToday;
+use super::recall;
 use super::store::{FILE, FORM};
-use crate::clock::Day;
+use crate::clock::{Day, Time};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,31 +60,54 @@ pub enum QueryError {
 /// The keys used on `day`, by name, from the ledger in `directory`, also while another process writes it. Empty where there
 /// is none yet.
 pub fn keys_on(directory: &Path, day: Day) -> Result<Vec<KeyUse>, QueryError> {
+    read(directory, 1, |database| keys(database, day))
+}
+
+/// What was noted of one `kind` of thing, as id and value, the oldest first, from the ledger in `directory`, also while
+/// another process writes it.
+pub fn notes(directory: &Path, kind: &str) -> Result<Vec<(String, String)>, QueryError> {
+    read(directory, 2, |database| recall::notes(database, kind))
+}
+
+/// What keys were used for on the UTC day and in the minute of `now`, by name, from the ledger in `directory`, also while
+/// another process writes it.
+pub fn used_at(directory: &Path, now: Time) -> Result<HashMap<Box<str>, UsedToday>, QueryError> {
+    read(directory, 1, |database| recall::used_at(database, now))
+}
+
+/// What `find` finds in the database of `directory`; nothing where there is none, or one of a form before `since`.
+fn read<T: Default>(
+    directory: &Path,
+    since: i64,
+    find: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+) -> Result<T, QueryError> {
     let path = directory.join(FILE);
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(T::default());
     }
     let file = || path.display().to_string();
-    match read(&path, day) {
-        Ok(Ok(keys)) => Ok(keys),
-        Ok(Err(found)) => Err(QueryError::Newer { found, file: file() }),
+    let found = open(&path).and_then(|(database, form)| {
+        let known = (since..=FORM).contains(&form);
+        Ok((form, if known { find(&database)? } else { T::default() }))
+    });
+    match found {
+        Ok((found, _)) if found > FORM => Err(QueryError::Newer { found, file: file() }),
+        Ok((_, found)) => Ok(found),
         Err(reason) => Err(QueryError::Unreadable { file: file(), reason }),
     }
 }
 
-/// The rows, or the form where it is not known.
-fn read(path: &Path, day: Day) -> Result<Result<Vec<KeyUse>, i64>, rusqlite::Error> {
+/// The database and its form.
+fn open(path: &Path) -> Result<(Connection, i64), rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(Duration::from_secs(1))?;
-    let form: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if form == 0 {
-        return Ok(Ok(Vec::new()));
-    }
-    if form > FORM {
-        return Ok(Err(form));
-    }
-    let mut statement = connection.prepare(
+    let database = Connection::open_with_flags(path, flags)?;
+    database.busy_timeout(Duration::from_secs(1))?;
+    let form = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((database, form))
+}
+
+fn keys(database: &Connection, day: Day) -> Result<Vec<KeyUse>, rusqlite::Error> {
+    let mut statement = database.prepare(
         "SELECT names.name, sum(requests), sum(attempts), sum(failed), sum(prompt_tokens), sum(completion_tokens),
                 sum(reasoning_tokens), sum(cached_tokens), sum(cost)
          FROM totals JOIN names ON names.id = totals.key WHERE day = ?1 GROUP BY totals.key ORDER BY names.name",
@@ -100,5 +126,5 @@ fn read(path: &Path, day: Day) -> Result<Result<Vec<KeyUse>, i64>, rusqlite::Err
             cost: row.get(8)?,
         })
     })?;
-    rows.collect::<Result<_, _>>().map(Ok)
+    rows.collect()
 }

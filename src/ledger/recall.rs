@@ -67,12 +67,15 @@ fn open(file: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(database)
 }
 
-fn notes(database: &Connection, kind: &str) -> Result<Vec<(String, String)>, rusqlite::Error> {
+pub(super) fn notes(database: &Connection, kind: &str) -> Result<Vec<(String, String)>, rusqlite::Error> {
     let mut statement = database.prepare("SELECT id, value FROM notes WHERE kind = ?1 ORDER BY seq")?;
     statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-fn used_at(database: &Connection, now: Time) -> Result<HashMap<Box<str>, UsedToday>, rusqlite::Error> {
+pub(super) fn used_at(
+    database: &Connection,
+    now: Time,
+) -> Result<HashMap<Box<str>, UsedToday>, rusqlite::Error> {
     let mut used: HashMap<Box<str>, UsedToday> = HashMap::new();
     let Day(day) = now.day();
     let mut statement = database.prepare(

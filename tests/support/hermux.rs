@@ -412,6 +412,11 @@ impl Hermux {
     pub(crate) fn kill_and_restart(self) -> Self {
         self.signal("KILL");
         self.wait();
+        self.restart()
+    }
+
+    /// Starts it again with the same files; it has ended.
+    pub(crate) fn restart(self) -> Self {
         let Self { process, setup, .. } = self;
         drop(process);
         setup.start()
@@ -424,6 +429,15 @@ impl Hermux {
         let Self { process, setup, .. } = self;
         drop(process);
         setup.start()
+    }
+
+    /// Stops it and leaves its files.
+    pub(crate) fn stop(self) -> Setup {
+        self.signal("TERM");
+        assert!(self.wait().success(), "a stop is a success");
+        let Self { process, setup, .. } = self;
+        drop(process);
+        setup
     }
 
     /// What `hermux stats --json` says, read by a second process.

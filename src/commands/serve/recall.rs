@@ -51,7 +51,8 @@ fn facts(ledger: &Ledger, kinds: &[&str]) -> Vec<(String, String, String)> {
     kinds.iter().flat_map(of_kind).collect()
 }
 
-fn plain(used: UsedToday) -> Used {
+/// What the ledger tells of a key, as the pool takes it.
+pub(in crate::commands) fn plain(used: UsedToday) -> Used {
     let UsedToday { attempts, free_today, free_minute, cost } = used;
     Used { attempts, free_today, free_minute, cost }
 }
