@@ -3,7 +3,9 @@
 pub mod account;
 pub mod dialect;
 pub mod fault;
+mod json;
 mod money;
 pub mod request;
+pub mod resource;
 pub mod sse;
 pub mod usage;

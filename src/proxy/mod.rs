@@ -148,7 +148,7 @@ impl Proxy {
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
         let wanted = if route.inference { request::peek(body.beginning()) } else { Wanted::default() };
-        let class = match wanted.is_free() {
+        let class = match wanted.free {
             _ if !route.inference => Class::Other,
             true => Class::Free,
             false => Class::Paid,
