@@ -27,9 +27,6 @@ const RESOURCES: usize = 100_000;
 /// The kind of the facts that are to be remembered.
 const KIND: &str = "resource";
 
-/// What the ids of generations begin with among those of resources.
-const GENERATION: &str = "generation:";
-
 /// Conversations and resources and their keys; bounded, expiring. Clones share it.
 ///
 /// Resources are told as `kind:id`, such as `file:or_file_…`.
@@ -78,7 +75,7 @@ impl Affinity {
     /// The key that made a resource.
     #[must_use]
     pub fn owner(&self, resource: &str) -> Option<KeyName> {
-        if let Some(id) = resource.strip_prefix(GENERATION) {
+        if let Some(id) = generation(resource) {
             return lock(&self.0.generations).get(self.0.keyed.hash_one(id)).cloned();
         }
         if !self.knows_resources() {
@@ -89,7 +86,7 @@ impl Affinity {
 
     /// Notes that `key` made a resource.
     pub fn own(&self, resource: &str, key: &KeyName, _now: Time) {
-        if let Some(id) = resource.strip_prefix(GENERATION) {
+        if let Some(id) = generation(resource) {
             return self.own_generation(id, key);
         }
         self.0.any_resource.store(true, Ordering::Relaxed);
@@ -147,6 +144,11 @@ impl Affinity {
             }
         }
     }
+}
+
+/// The id of a generation, told as `generation:gen-…` or just as `gen-…`.
+fn generation(resource: &str) -> Option<&str> {
+    resource.strip_prefix("generation:").or_else(|| resource.starts_with("gen-").then_some(resource))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -319,6 +321,7 @@ mod tests {
         for (resource, owner) in [
             ("generation:gen-1", Some("a")),
             ("generation:gen-2", Some("b")),
+            ("gen-2", Some("b")),
             ("generation:gen-3", None),
             ("file:or_file_1", Some("c")),
             ("batch:or_file_1", None),

@@ -84,13 +84,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a string where one stands; any other value is skipped.
-    pub(super) fn string_or_skip(&mut self) -> Option<Option<Text<'a>>> {
+    /// Takes any value; `into` is then the string that it was, or none.
+    pub(super) fn text(&mut self, into: &mut Option<Text<'a>>) -> Option<()> {
+        *into = None;
         if self.peek()? == b'"' {
-            return self.string().map(Some);
+            *into = Some(self.string()?);
+            return Some(());
         }
-        self.skip()?;
-        Some(None)
+        self.skip()
     }
 
     /// Takes any value and gives it as it stands.

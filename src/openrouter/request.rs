@@ -121,13 +121,17 @@ impl<'a> Seen<'a> {
         scanner.object(|scanner, name| {
             match name {
                 b"model" => {
-                    let text = scanner.string_or_skip()?.and_then(Text::decode);
-                    self.model = text.filter(|text| text.len() <= LONGEST_MODEL).map(Cow::into_owned);
+                    let mut text = None;
+                    scanner.text(&mut text)?;
+                    self.model = text
+                        .and_then(Text::decode)
+                        .filter(|text| text.len() <= LONGEST_MODEL)
+                        .map(Cow::into_owned);
                 }
                 b"models" => self.models = models(scanner)?,
                 b"stream" => self.stream = scanner.value()? == b"true",
-                b"session_id" => self.session = scanner.string_or_skip()?,
-                b"prompt_cache_key" => self.cache_key = scanner.string_or_skip()?,
+                b"session_id" => scanner.text(&mut self.session)?,
+                b"prompt_cache_key" => scanner.text(&mut self.cache_key)?,
                 b"system" | b"instructions" => self.talk.instructions = Some(content(scanner)?),
                 b"messages" | b"input" => {
                     let instructions = self.talk.instructions;
@@ -148,8 +152,9 @@ fn models(scanner: &mut Scanner<'_>) -> Option<Models> {
         return Some(models);
     }
     scanner.array(|scanner| {
-        let text = scanner.string_or_skip()?.and_then(Text::plain);
-        let is_free = text.is_some_and(|text| text.ends_with(b":free"));
+        let mut text = None;
+        scanner.text(&mut text)?;
+        let is_free = text.and_then(Text::plain).is_some_and(|text| text.ends_with(b":free"));
         models = if is_free && !matches!(models, Models::Paid) { Models::Free } else { Models::Paid };
         Some(())
     })?;
@@ -199,7 +204,7 @@ impl Talk {
         let mut said = None;
         scanner.object(|scanner, name| {
             match name {
-                b"role" => role = scanner.string_or_skip()?,
+                b"role" => scanner.text(&mut role)?,
                 b"content" if self.first.is_none() => said = Some(content(scanner)?),
                 _ => scanner.skip()?,
             }

@@ -34,7 +34,7 @@ const MOST_IDS: usize = 16;
 pub struct Bound<'a> {
     /// The resource it asks for.
     pub resource: Option<Cow<'a, str>>,
-    /// The kind of what a POST to it makes.
+    /// The kind of what a POST to it makes, or of what it tells the state of.
     pub makes: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ pub fn bound<'a>(path: &'a str, query: Option<&'a str>) -> Bound<'a> {
         // A POST below a preset's name makes the preset, or a version of it (`OpenRouter` docs, Presets page).
         Some(id) => Bound {
             resource: named(kind, id).map(Cow::Owned),
-            makes: Some(kind).filter(|kind| *kind == "preset"),
+            makes: Some(kind).filter(|kind| matches!(*kind, "preset" | "video")),
         },
     }
 }
@@ -101,18 +101,18 @@ fn field_id(mut scanner: Scanner<'_>) -> Option<Cow<'_, str>> {
     scanner.string()?;
     scanner.eat(b':')?;
     if scanner.peek()? != b'{' {
-        return scanner.string_or_skip()?.and_then(Text::decode);
+        return scanner.string().and_then(Text::decode);
     }
     let mut id = None;
     // Of an object that breaks off, what stands before that counts.
     let _ = scanner.object(|scanner, name| {
         match name {
-            b"id" => id = scanner.string_or_skip()?.and_then(Text::decode),
+            b"id" => scanner.text(&mut id)?,
             _ => scanner.skip()?,
         }
         Some(())
     });
-    id
+    id.and_then(Text::decode)
 }
 
 /// The resources that the JSON answer to a POST tells of, the one it made, of `kind`, first. The answer is an
@@ -138,7 +138,9 @@ fn field(found: &mut Vec<String>, kind: &str, scanner: &mut Scanner<'_>, name: &
         b"container_id" => "container",
         _ => return scanner.skip(),
     };
-    if let Some(id) = scanner.string_or_skip()?.and_then(Text::decode) {
+    let mut id = None;
+    scanner.text(&mut id)?;
+    if let Some(id) = id.and_then(Text::decode) {
         add(found, kind, &id);
     }
     Some(())
@@ -205,8 +207,8 @@ mod tests {
             ("/generation", None, None, None),
             ("/videos", None, None, Some("video")),
             ("/videos/", None, None, Some("video")),
-            ("/videos/job-1", None, Some("video:job-1"), None),
-            ("/videos/job-1/content", Some("index=0"), Some("video:job-1"), None),
+            ("/videos/job-1", None, Some("video:job-1"), Some("video")),
+            ("/videos/job-1/content", Some("index=0"), Some("video:job-1"), Some("video")),
             ("/videos/models", None, None, None),
             ("/files", None, None, Some("file")),
             ("/files/or_file_1", None, Some("file:or_file_1"), None),
