@@ -30,7 +30,8 @@ fn with_keys(simulator: &Simulator, rows: &str) -> Hermux {
 }
 
 fn rows(scenario: &Scenario) -> String {
-    scenario.keys().map(|key| format!("{},{}\n", key.name, key.secret)).collect()
+    let rows: Vec<_> = scenario.keys().map(|key| format!("{},{}\n", key.name, key.secret)).collect();
+    rows.concat()
 }
 
 /// The names of the keys that asked for `path`, in order.
