@@ -30,8 +30,6 @@ fn every_mount_point_leads_to_its_own_path_upstream_and_the_query_stays_as_it_is
         ("/v1/models?", "/api/v1/models?"),
         ("/v1/messages?beta=true", "/api/v1/messages?beta=true"),
         ("/v1/generation?id=gen-1", "/api/v1/generation?id=gen-1"),
-        ("/v1/key", "/api/v1/key"),
-        ("/v1/auth/key", "/api/v1/auth/key"),
         ("/v1/something/not/known/yet", "/api/v1/something/not/known/yet"),
         // Percent-encoding is upstream's to read.
         ("/v1/models/google%2Fgemma", "/api/v1/models/google%2Fgemma"),
@@ -155,7 +153,8 @@ fn management_is_refused_with_a_sentence() {
         ("DELETE", "/keys/0123abcd"),
         ("GET", "/keys?offset=0"),
         ("GET", "/keys/"),
-        ("GET", "/credits"),
+        ("POST", "/credits"),
+        ("GET", "/credits/coinbase"),
         ("GET", "/activity"),
         ("GET", "/activity?date=2026-01-01"),
         ("GET", "/analytics/meta"),

@@ -12,6 +12,9 @@ pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;
 
+/// Free requests a UTC day of an account that never bought credits (`OpenRouter` docs, Limits page).
+pub(super) const FREE_TIER_A_DAY: u64 = 50;
+
 /// Names one lease, so that only the attempt that went to find out something ends the finding out.
 pub(super) type Ticket = u64;
 

@@ -41,6 +41,9 @@ pub struct KeyState {
     pub free_day_left: Option<u64>,
     /// Left of its cap, nano-dollars; none where it has none or none is known.
     pub cap_left: Option<i64>,
+    /// Whether its account never bought credits; none where that is not known.
+    #[serde(default)]
+    pub free_tier: Option<bool>,
     /// When it expires.
     pub expires_ms: Option<i64>,
     /// What rests, and until when; empty when nothing does.

@@ -3,8 +3,10 @@
 pub mod account;
 pub mod dialect;
 pub mod fault;
+mod json;
 mod members;
 mod money;
 pub mod request;
+pub mod resource;
 pub mod sse;
 pub mod usage;

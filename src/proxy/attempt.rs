@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 
 use super::body::RequestBody;
 use super::headers::for_upstream;
+use super::owned::another_account_may_have_it;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::keys::KeyName;
@@ -26,10 +27,14 @@ pub(super) struct Demand<'a> {
     pub(super) inference: bool,
     /// Which of a key's quotas it draws on.
     pub(super) class: Class,
-    /// The conversation it continues.
+    /// The conversation it is a turn of.
     pub(super) conversation: Option<u64>,
+    /// Whether that had an earlier turn, so that its key is worth keeping.
+    pub(super) continues: bool,
     /// The key whose resource it asks for.
     pub(super) owner: Option<KeyName>,
+    /// Whether it reads a resource whose owner is not known, so that other accounts may be asked for it.
+    pub(super) asks_around: bool,
     pub(super) caller: Arc<str>,
     pub(super) model: Arc<str>,
     pub(super) path: Arc<str>,
@@ -59,9 +64,10 @@ pub(super) async fn run(
     demand: &Demand<'_>,
     body: &mut RequestBody,
 ) -> Result<Answered, Refusal> {
-    let tried = Tried::default();
-    let need = Need { model: &demand.model, class: demand.class, bind: Bind::Free, tried: &tried };
-    let lease = tools.keys.lease(&need, tools.clock.now()).map_err(|_| Refusal::NoKeys)?;
+    let bind = demand.owner.as_ref().map_or(Bind::Free, Bind::Only);
+    let mut tried = Tried::default();
+    let need = Need { model: &demand.model, class: demand.class, bind, tried: &tried };
+    let mut lease = tools.keys.lease(&need, tools.clock.now()).map_err(|_| Refusal::NoKeys)?;
     let request = tools.ledger.next_request();
     // What can be sent only once must not meet a connection that may be dead.
     let mut connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };
@@ -83,6 +89,19 @@ pub(super) async fn run(
         let headers = for_upstream(demand.headers, demand.access_token, lease.key(), demand.inference);
         let head = Head { method: demand.method, target: demand.target, headers };
         match tools.upstream.send(head, outgoing, connection).await {
+            // Whoever made it knows it; the others say that there is none.
+            Ok(answer) if another_account_may_have_it(demand.asks_around, answer.status, number) => {
+                tried.account(&lease);
+                let need = Need { model: &demand.model, class: demand.class, bind, tried: &tried };
+                let Ok(next) = tools.keys.lease(&need, tools.clock.now()) else {
+                    return Ok(Answered { answer, lease, entry });
+                };
+                entry.report.status = Some(answer.status.as_u16());
+                entry.finish(Outcome::Failed);
+                previous = Some(Previous { key: lease.key().name().shared(), at });
+                number += 1;
+                lease = next;
+            }
             Ok(answer) => return Ok(Answered { answer, lease, entry }),
             Err(SendError::Stale) if connection == Connection::Any => {
                 entry.finish(Outcome::Failed);

@@ -1,9 +1,11 @@
 //! The request path: from a caller's request to the answer that passes back.
 
+mod account;
 mod attempt;
 mod body;
 mod headers;
 mod local;
+mod owned;
 mod refusal;
 mod route;
 mod tap;
@@ -18,15 +20,18 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::attempt::{Demand, Tools};
+use self::attempt::{Answered, Demand, Tools};
 use self::body::RequestBody;
+use self::owned::Site;
 use self::refusal::Refusal;
+use self::route::{Own, Route};
 use self::tap::{LogLine, Tap};
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::keys::KeyName;
 use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
 use crate::keys::need::Class;
@@ -34,7 +39,8 @@ use crate::keys::pool::KeyPool;
 use crate::keys::state::Fact;
 use crate::ledger::Ledger;
 use crate::openrouter::dialect::error_body;
-use crate::openrouter::request::{self, Wanted};
+use crate::openrouter::request::{self, Around, Wanted};
+use crate::openrouter::resource;
 use crate::upstream::Upstream;
 
 pub use self::tap::ProxyBody;
@@ -162,11 +168,27 @@ impl Proxy {
             return Err(Refusal::BadRequest("the access token belongs in a header, not in the query"));
         }
 
+        match route.own {
+            Some(Own::Key) => {
+                return Ok(account::key_answer(&self.shared.keys.state(self.shared.clock.now())));
+            }
+            Some(Own::Credits) => return Box::pin(self.credits(parts, caller)).await,
+            None => {}
+        }
+
         let keep =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
-        let wanted = if route.inference { request::peek(body.beginning()) } else { Wanted::default() };
-        let class = match wanted.is_free() {
+        let wanted = if route.inference {
+            let session = parts.headers.get("x-session-id").map(HeaderValue::as_bytes);
+            request::read(body.beginning(), &Around { caller: &caller.name, session })
+        } else {
+            Wanted::default()
+        };
+        let owner = self.owner(&route, body.beginning(), &wanted);
+        // An answer that is to be read here must not come compressed.
+        let plain = (route.makes.is_some() && !route.inference).then(|| owned::wanting_plain(&parts.headers));
+        let class = match wanted.free {
             _ if !route.inference => Class::Other,
             true => Class::Free,
             false => Class::Paid,
@@ -175,12 +197,14 @@ impl Proxy {
         let demand = Demand {
             method: &parts.method,
             target: &target,
-            headers: &parts.headers,
+            headers: plain.as_ref().unwrap_or(&parts.headers),
             access_token: caller.access_token,
             inference: route.inference,
             class,
-            conversation: None,
-            owner: None,
+            conversation: wanted.conversation.filter(|_| settings.affinity),
+            continues: wanted.continues,
+            asks_around: owner.is_none() && owned::may_ask_around(&parts.method, &route),
+            owner,
             caller: caller.name,
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: Arc::from(route::label(route.path)),
@@ -192,6 +216,7 @@ impl Proxy {
             clock: &self.shared.clock,
         };
         let answered = attempt::run(&tools, &demand, &mut body).await?;
+        self.remember(&route, &demand, &answered);
 
         let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
             caller: demand.caller,
@@ -201,6 +226,7 @@ impl Proxy {
         let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
         headers::for_caller(&mut headers, tap.lease().key());
         tap.begin();
+        let telling = route.makes.filter(|_| owned::can_be_read(status, &headers));
         let body = if tap.hides_what_it_says(&headers) {
             // A key in it could not be found, so it stays here.
             headers.remove(CONTENT_ENCODING);
@@ -209,6 +235,10 @@ impl Proxy {
             tap.withhold();
             let message = "hermux: upstream's error came encoded and was withheld";
             ProxyBody::from(error_body(route.dialect, status.as_u16(), message))
+        } else if let Some(kind) = telling {
+            let maker = tap.lease().key().name().clone();
+            // Boxed, so that other requests do not carry its size.
+            Box::pin(self.read(ProxyBody::Tapped(tap), kind, &maker, parts, &mut headers)).await
         } else {
             ProxyBody::Tapped(tap)
         };
@@ -216,6 +246,65 @@ impl Proxy {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+
+    /// The key that made what the request asks for, or what its body names.
+    fn owner(&self, route: &Route<'_>, body: &[u8], wanted: &Wanted) -> Option<KeyName> {
+        let affinity = &self.shared.affinity;
+        if let Some(resource) = &route.resource {
+            return affinity.owner(resource);
+        }
+        if body.is_empty() || !affinity.knows_resources() {
+            return None;
+        }
+        let named = resource::named_in(body, wanted.model.as_deref());
+        named.iter().find_map(|resource| affinity.owner(resource))
+    }
+
+    /// Notes which key served a turn of a conversation, made a generation, or has a resource that was asked for.
+    fn remember(&self, route: &Route<'_>, demand: &Demand<'_>, answered: &Answered) {
+        let status = answered.answer.status;
+        if !status.is_success() {
+            return;
+        }
+        let Shared { affinity, clock, .. } = &*self.shared;
+        let (key, now) = (answered.lease.key().name(), clock.now());
+        match demand.conversation {
+            Some(conversation) if demand.continues => affinity.keep(conversation, key, now),
+            Some(conversation) => affinity.begin(conversation, key, now),
+            None => {}
+        }
+        if let Some(generation) =
+            answered.answer.headers.get("x-generation-id").and_then(|id| id.to_str().ok())
+        {
+            affinity.own_generation(generation, key);
+        }
+        if let Some(resource) = route.resource.as_deref().filter(|_| demand.asks_around) {
+            affinity.own(resource, key, now);
+        }
+    }
+
+    /// Reads an answer that tells of a resource of `kind`, which `maker` made, before it passes.
+    async fn read(
+        &self,
+        body: ProxyBody,
+        kind: &str,
+        maker: &KeyName,
+        parts: &Parts,
+        headers: &mut HeaderMap,
+    ) -> ProxyBody {
+        let Shared { affinity, clock, settings, .. } = &*self.shared;
+        let upstream = self.upstream.authority();
+        let site = Site { upstream: &upstream, base: &settings.base, host: owned::host_of(parts) };
+        owned::read(body, headers, kind, &site, |id| affinity.own(id, maker, clock.now())).await
+    }
+
+    /// Answers `GET /credits`.
+    async fn credits(&self, parts: &Parts, caller: Caller<'_>) -> Result<Response<ProxyBody>, Refusal> {
+        let target = format!("{}/v1/credits", self.shared.settings.base);
+        let Caller { name, access_token } = caller;
+        let asked = account::Asked { caller: name, access_token, headers: &parts.headers, target: &target };
+        account::credits(&self.shared, &self.upstream, &asked).await
     }
 
     /// Lets a caller in, or says why not.

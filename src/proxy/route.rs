@@ -1,9 +1,13 @@
-//! What a path is: inference (and in which dialect), the rest of the API, management, or outside.
+//! What a path is: inference (and in which dialect), a bound resource, what hermux answers itself, the rest of the
+//! API, management, or outside.
+
+use std::borrow::Cow;
 
 use http::{Method, Uri, Version};
 
 use super::refusal::Refusal;
 use crate::openrouter::dialect::Dialect;
+use crate::openrouter::resource::{self, Bound};
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,21 @@ pub(super) struct Route<'a> {
     pub(super) inference: bool,
     /// The form in which errors are told.
     pub(super) dialect: Dialect,
+    /// The resource it asks for, `kind:id`; only the account that made it knows it.
+    pub(super) resource: Option<Cow<'a, str>>,
+    /// The kind of resource that its JSON answer tells of: one was made, or a video is on its way.
+    pub(super) makes: Option<&'static str>,
+    /// What hermux answers itself, for the pool.
+    pub(super) own: Option<Own>,
+}
+
+/// What hermux answers for the whole pool, since one key's answer would tell of its account alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// `GET /key` and its alias `/auth/key`.
+    Key,
+    /// `GET /credits`.
+    Credits,
 }
 
 /// The parts of the API that are passed on.
@@ -101,11 +120,39 @@ pub(super) fn of<'a>(
     };
     // What upstream would read after decoding must not be management either.
     let below_plain = decoded.as_deref().map_or(below.as_bytes(), |plain| &plain[path.len() - below.len()..]);
-    if is_management(below_plain) {
+    let own = own(method, mount, below, below_plain);
+    if own.is_none() && is_management(below_plain) {
         return Err(Refusal::ManagementOnly);
     }
     let (inference, dialect) = kind(method, below);
-    Ok(Route { path: below, mount, inference, dialect })
+    let Bound { resource, makes } = resource::bound(below, uri.query());
+    let makes = makes.filter(|kind| *method == Method::POST || (*method == Method::GET && is_polled(kind)));
+    Ok(Route { path: below, mount, inference, dialect, resource, makes, own })
+}
+
+/// Whether what a GET tells of such a resource is read too: a video's state comes with the addresses of what was made.
+fn is_polled(kind: &str) -> bool {
+    kind == "video"
+}
+
+/// What of the key's and the account's own affairs is answered for the pool. However it is spelled, `/key` never
+/// leaves with a key of the pool, whose account it would tell.
+fn own(method: &Method, mount: Mount, below: &str, below_plain: &[u8]) -> Option<Own> {
+    if *method == Method::GET && mount == Mount::V1 && below == "/credits" {
+        return Some(Own::Credits);
+    }
+    if *method != Method::GET && *method != Method::HEAD {
+        return None;
+    }
+    let mut segments = segments(below_plain);
+    let is = |segment: Option<&[u8]>, name: &[u8]| {
+        segment.is_some_and(|segment| segment.eq_ignore_ascii_case(name))
+    };
+    let mut first = segments.next();
+    if is(first, b"auth") {
+        first = segments.next();
+    }
+    (is(first, b"key") && segments.next().is_none()).then_some(Own::Key)
 }
 
 /// The dialect of a path for those refusals that come before a route is known.
@@ -179,12 +226,17 @@ fn is_devious(plain: &[u8]) -> bool {
         })
 }
 
-fn is_management(below: &[u8]) -> bool {
+/// The segments of a path as a lenient server would read them.
+fn segments(below: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_noise = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
-    let mut segments = below
+    below
         .split(|&byte| byte == b'/')
-        .map(|segment| segment.split(is_noise).next().unwrap_or(segment).trim_ascii())
-        .filter(|segment| !segment.is_empty());
+        .map(move |segment| segment.split(is_noise).next().unwrap_or(segment).trim_ascii())
+        .filter(|segment| !segment.is_empty())
+}
+
+fn is_management(below: &[u8]) -> bool {
+    let mut segments = segments(below);
     let first = segments.next().unwrap_or_default();
     let second = segments.next().unwrap_or_default();
     let is = |segment: &[u8], name: &str| segment.eq_ignore_ascii_case(name.as_bytes());
@@ -233,13 +285,13 @@ const LONGEST_LABEL: usize = 128;
 mod tests {
     use http::{Method, Uri, Version};
 
-    use super::{Mount, Refusal, Route, brief, label, of};
+    use super::{Mount, Own, Refusal, Route, brief, label, of};
     use crate::openrouter::dialect::Dialect;
 
     fn route(target: &str) -> Result<(String, Mount, bool, Dialect), Refusal> {
         let uri: Uri = target.parse().unwrap();
         of(&Method::POST, &uri, Version::HTTP_11, 16 << 10)
-            .map(|Route { path, mount, inference, dialect }| (path.to_owned(), mount, inference, dialect))
+            .map(|Route { path, mount, inference, dialect, .. }| (path.to_owned(), mount, inference, dialect))
     }
 
     #[test]
@@ -296,6 +348,7 @@ mod tests {
             "/api/v1/auth/keys/code",
             "/api/v1/activity",
             "/api/v1/credits",
+            "/api/v1/credits/coinbase",
             "/api/v1/analytics/query",
             "/api/v1/generation/feedback",
             "/api/v1/oauth/token",
@@ -306,6 +359,64 @@ mod tests {
         }
         for target in ["/api/v1/key", "/api/v1/auth/key", "/v1/generation?id=1"] {
             assert!(route(target).is_ok(), "{target}");
+        }
+    }
+
+    fn own(method: &Method, target: &str) -> Result<Option<Own>, Refusal> {
+        of(method, &target.parse().unwrap(), Version::HTTP_11, 16 << 10).map(|route| route.own)
+    }
+
+    #[test]
+    fn what_tells_of_one_account_is_answered_for_the_pool_however_it_is_spelled() {
+        for target in [
+            "/v1/key",
+            "/api/v1/key?x=1",
+            "/v1/auth/key",
+            "/v1/%6bey",
+            "/v1/KEY",
+            "/v1/key/",
+            "/api/beta/key",
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(own(&method, target), Ok(Some(Own::Key)), "{target}");
+            }
+            assert_eq!(own(&Method::POST, target), Ok(None), "{target}");
+        }
+        for target in ["/v1/credits", "/api/v1/credits?x=1"] {
+            assert_eq!(own(&Method::GET, target), Ok(Some(Own::Credits)), "{target}");
+            assert_eq!(own(&Method::HEAD, target), Err(Refusal::ManagementOnly), "{target}");
+            assert_eq!(own(&Method::POST, target), Err(Refusal::ManagementOnly), "{target}");
+        }
+        for target in
+            ["/v1/credits/", "/v1/credit%73", "/v1/credits/coinbase", "/api/beta/credits", "/v1/keys"]
+        {
+            assert_eq!(own(&Method::GET, target), Err(Refusal::ManagementOnly), "{target}");
+        }
+        for target in ["/v1/keysmith", "/v1/key/x", "/v1/auth", "/v1/models/key"] {
+            assert_eq!(own(&Method::GET, target), Ok(None), "{target}");
+        }
+    }
+
+    #[test]
+    fn resources_are_named_by_path_and_told_by_what_makes_them() {
+        for (method, target, resource, makes) in [
+            (Method::GET, "/v1/generation?id=gen-1", Some("generation:gen-1"), None),
+            (Method::GET, "/api/v1/generation/content?id=gen-1", Some("generation:gen-1"), None),
+            (Method::POST, "/v1/videos", None, Some("video")),
+            (Method::GET, "/v1/videos/job-1", Some("video:job-1"), Some("video")),
+            (Method::GET, "/v1/videos/models", None, None),
+            (Method::DELETE, "/v1/files/or_file_1", Some("file:or_file_1"), None),
+            (Method::GET, "/v1/files", None, None),
+            (Method::POST, "/v1/files", None, Some("file")),
+            (Method::POST, "/api/beta/batches", None, Some("batch")),
+            (Method::GET, "/api/beta/batches/b1", Some("batch:b1"), None),
+            (Method::POST, "/v1/presets/mine/messages", Some("preset:mine"), Some("preset")),
+            (Method::GET, "/v1/presets/mine", Some("preset:mine"), None),
+            (Method::POST, "/v1/chat/completions", None, None),
+        ] {
+            let uri: Uri = target.parse().unwrap();
+            let route = of(&method, &uri, Version::HTTP_11, 16 << 10).unwrap();
+            assert_eq!((route.resource.as_deref(), route.makes), (resource, makes), "{method} {target}");
         }
     }
 

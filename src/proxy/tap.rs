@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::attempt::Answered;
 use super::headers::{clean_trailers_for_caller, redact};
+use super::owned::Resumed;
 use crate::keys::pool::Lease;
 use crate::ledger::{self, OpenEntry, Outcome};
 use crate::openrouter::dialect::{Dialect, Stream, error_event};
@@ -27,6 +28,8 @@ pub enum ProxyBody {
     Own(Option<Bytes>),
     /// Upstream's answer. Boxed, since it passes through many hands.
     Tapped(Box<Tap>),
+    /// An answer of which the beginning was read already.
+    Resumed(Box<Resumed>),
 }
 
 impl From<Bytes> for ProxyBody {
@@ -46,6 +49,7 @@ impl Body for ProxyBody {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Tapped(tap) => tap.poll_frame(cx),
+            Self::Resumed(resumed) => resumed.poll_frame(cx),
         }
     }
 
@@ -53,6 +57,7 @@ impl Body for ProxyBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Tapped(tap) => tap.ended && tap.broken.is_none(),
+            Self::Resumed(resumed) => resumed.is_end_stream(),
         }
     }
 
@@ -60,6 +65,7 @@ impl Body for ProxyBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Tapped(tap) => tap.size_hint(),
+            Self::Resumed(resumed) => resumed.size_hint(),
         }
     }
 }

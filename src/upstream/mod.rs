@@ -312,6 +312,12 @@ impl Upstream {
         Self { worker: Rc::new(pool::Worker::new(connector)) }
     }
 
+    /// Upstream's host, and its port where that is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.worker.connector.settings.origin.authority()
+    }
+
     /// How many kept-alive connections are at rest.
     #[must_use]
     pub fn idle_connections(&self) -> usize {

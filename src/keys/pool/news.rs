@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::KeyName;
 use super::super::need::{Class, Rest, Told};
-use super::super::quota::proven;
+use super::super::quota::{FREE_TIER_A_DAY, proven};
 use super::stock::{Lent, Stock};
 use crate::clock::Time;
 
@@ -183,7 +183,7 @@ impl Stock {
     fn learn_free(&mut self, place: usize, told: &Told, asked: Time, now: Time) {
         let account = &mut self.accounts[place];
         // 50 a day, 1000 once credits were bought (OpenRouter docs, Limits page).
-        let assumed = told.free_tier.map(|is_free| if is_free { 50 } else { 1_000 });
+        let assumed = told.free_tier.map(|is_free| if is_free { FREE_TIER_A_DAY } else { 1_000 });
         account.day.assumed = assumed.or(account.day.assumed);
         account.day.told = told.free_limit.or(account.day.told);
         let Some(used) = told.free_used.filter(|_| asked.day() == now.day()) else { return };

@@ -1,7 +1,7 @@
 //! What the pool tells of itself: why none can serve, how many could, and how each key stands.
 
 use super::super::need::{Bind, Class, Exhausted, Need, Why};
-use super::super::quota::{Ends, Hold};
+use super::super::quota::{Ends, FREE_TIER_A_DAY, Hold};
 use super::super::state::{KeyState, PoolState, RestState, Verdict};
 use super::account::AccountId;
 use super::stock::Stock;
@@ -159,6 +159,7 @@ impl Stock {
             free_minute_left: account.minute.left(now),
             free_day_left: account.day.left(now),
             cap_left: slot.cap_left(now),
+            free_tier: account.day.assumed.map(|limit| limit == FREE_TIER_A_DAY),
             expires_ms: slot.known.expires.map(|expires| expires.0),
             rests,
         }
