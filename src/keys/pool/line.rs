@@ -128,8 +128,9 @@ impl Line {
     }
 
     /// When the first of those that are held comes back.
-    pub(super) fn first_back(&self) -> Option<Ends> {
-        self.held.first().map(|(ends, _)| *ends)
+    pub(super) fn first_back(&self, now: Time) -> Option<Time> {
+        let first = |from| self.held.range((from, 0)..).next().and_then(|(ends, _)| ends.moment(now));
+        first(Ends::Soon).into_iter().chain(first(Ends::At(Time(i64::MIN)))).min()
     }
 
     /// What holds how many.
@@ -230,7 +231,9 @@ mod tests {
         assert!(line.put(0, Standing::Lendable(rank(0))));
         assert_eq!(line.due(Time(i64::MAX)), None, "the others wait for somebody");
         assert_eq!(line.why().collect::<Vec<_>>(), [(Why::Cap, 2)]);
-        assert_eq!(line.first_back(), Some(Ends::Soon));
         assert_eq!(line.before(Time(0)).count(), 3);
+        assert_eq!(line.first_back(Time(0)), Some(Time(1_000)));
+        line.put(1, held(Ends::At(Time(999))));
+        assert_eq!(line.first_back(Time(0)), Some(Time(999)));
     }
 }
