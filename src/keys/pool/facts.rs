@@ -172,6 +172,14 @@ impl Account {
         if let Some(day) = fact.day {
             day.recall(&mut self.day);
         }
+        let rest = |fact: Option<Rest>| fact.map(|rest| rest.cooldown(now));
+        self.no_credits = rest(fact.no_credits).or(self.no_credits);
+        self.no_credits_free = rest(fact.no_credits_free).or(self.no_credits_free);
+        self.in_flight = rest(fact.in_flight).or(self.in_flight);
+    }
+
+    /// Corrects what its keys sent today by what was told of it.
+    fn correct(&mut self, fact: &AccountFact, now: Time) {
         if let Some((day, more)) = fact.more
             && Day(day) == now.day()
         {
@@ -179,10 +187,6 @@ impl Account {
             self.day.set(self.day.used(now).saturating_add_signed(more), now);
             self.day.rest = rest;
         }
-        let rest = |fact: Option<Rest>| fact.map(|rest| rest.cooldown(now));
-        self.no_credits = rest(fact.no_credits).or(self.no_credits);
-        self.no_credits_free = rest(fact.no_credits_free).or(self.no_credits_free);
-        self.in_flight = rest(fact.in_flight).or(self.in_flight);
     }
 }
 
@@ -240,7 +244,9 @@ impl Slot {
 impl Stock {
     /// What changed since the last call.
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
+        // An account may be there again under an id that was gone.
+        changed.sort_by_key(|changed| !matches!(changed, Changed::Gone(_)));
         changed.into_iter().filter_map(|changed| self.fact(changed)).collect()
     }
 
@@ -269,14 +275,16 @@ impl Stock {
 
     /// Takes over what was remembered.
     pub(super) fn restore(&mut self, facts: &[(String, String, String)], now: Time) {
+        let mut accounts = Vec::new();
         for (_, id, value) in facts.iter().filter(|(kind, ..)| kind == "account") {
             let Some(id) = AccountId::parse(id) else { continue };
             let Ok(fact) = serde_json::from_str::<AccountFact>(value) else { continue };
             let place = match self.by_id.get(&id) {
                 Some(&place) => place,
-                None => self.new_account(Some(id)),
+                None => self.new_account(Some(id.clone())),
             };
             self.accounts[place].recall(&fact, now);
+            accounts.push((id, fact));
         }
         for (_, name, value) in facts.iter().filter(|(kind, ..)| kind == "key") {
             let Ok(fact) = serde_json::from_str::<KeyFact>(value) else { continue };
@@ -288,6 +296,12 @@ impl Stock {
                 None => {
                     self.unclaimed.insert(name.as_str().into(), fact);
                 }
+            }
+        }
+        for (id, fact) in accounts {
+            // Its keys are together now, and so is what they sent.
+            if let Some(&place) = self.by_id.get(&id) {
+                self.accounts[place].correct(&fact, now);
             }
         }
         for account in 0..self.accounts.len() {
@@ -307,6 +321,7 @@ impl Stock {
         let account = &mut self.accounts[slot.account];
         if let Some(own) = fact.own.filter(|_| account.id.is_none()) {
             account.recall(&own, now);
+            account.correct(&own, now);
         }
     }
 }

@@ -44,7 +44,8 @@ pub(super) struct Line {
     /// None that is held comes back before.
     next: Time,
     /// By slot: where it stands, and its place in its rank's group.
-    places: Vec<(Standing, usize)>,
+    // Small on purpose: with thousands of keys this is what a choice has to fetch.
+    places: Vec<(Standing, u32)>,
 }
 
 impl Line {
@@ -128,8 +129,9 @@ impl Line {
     }
 
     /// When the first of those that are held comes back.
-    pub(super) fn first_back(&self) -> Option<Ends> {
-        self.held.first().map(|(ends, _)| *ends)
+    pub(super) fn first_back(&self, now: Time) -> Option<Time> {
+        let first = |from| self.held.range((from, 0)..).next().and_then(|(ends, _)| ends.moment(now));
+        first(Ends::Soon).into_iter().chain(first(Ends::At(Time(i64::MIN)))).min()
     }
 
     /// What holds how many.
@@ -143,7 +145,7 @@ impl Line {
         self.ranks.values().flatten().copied().chain(held.map(|(_, at)| *at))
     }
 
-    fn place(&mut self, at: usize, place: (Standing, usize)) {
+    fn place(&mut self, at: usize, place: (Standing, u32)) {
         if at >= self.places.len() {
             self.places.resize(at + 1, (Standing::Absent, 0));
         }
@@ -153,7 +155,7 @@ impl Line {
     fn enter(&mut self, at: usize, rank: Rank) {
         let spare = &mut self.spare;
         let group = self.ranks.entry(rank).or_insert_with(|| spare.pop().unwrap_or_default());
-        let place = group.len();
+        let place = u32::try_from(group.len()).expect("keys are fewer than four thousand millions");
         group.push(at);
         self.place(at, (Standing::Lendable(rank), place));
     }
@@ -176,10 +178,10 @@ impl Line {
         }
     }
 
-    fn leave_group(&mut self, rank: Rank, place: usize) {
+    fn leave_group(&mut self, rank: Rank, place: u32) {
         let Some(group) = self.ranks.get_mut(&rank) else { return };
-        group.swap_remove(place);
-        if let Some(&moved) = group.get(place) {
+        group.swap_remove(place as usize);
+        if let Some(&moved) = group.get(place as usize) {
             self.places[moved].1 = place;
         } else if group.is_empty()
             && let Some(group) = self.ranks.remove(&rank)
@@ -230,7 +232,9 @@ mod tests {
         assert!(line.put(0, Standing::Lendable(rank(0))));
         assert_eq!(line.due(Time(i64::MAX)), None, "the others wait for somebody");
         assert_eq!(line.why().collect::<Vec<_>>(), [(Why::Cap, 2)]);
-        assert_eq!(line.first_back(), Some(Ends::Soon));
         assert_eq!(line.before(Time(0)).count(), 3);
+        assert_eq!(line.first_back(Time(0)), Some(Time(1_000)));
+        line.put(1, held(Ends::At(Time(999))));
+        assert_eq!(line.first_back(Time(0)), Some(Time(999)));
     }
 }

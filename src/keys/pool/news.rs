@@ -162,11 +162,12 @@ impl Stock {
     /// `GET /key`, asked at `asked`, told about a key.
     pub(super) fn learn(&mut self, at: usize, told: &Told, asked: Time, now: Time) {
         let slot = &mut self.slots[at];
-        slot.known.refused = None;
+        // What came to light behind the question is not known to the answer.
+        slot.known.refused = slot.known.refused.filter(|refused| asked < refused.since);
         slot.known.management = told.management;
         slot.known.expires = told.expires;
         let left = told.cap_left.map(|left| left.saturating_sub(slot.known.spent.since(asked)));
-        slot.cap_is(left, told.cap_resets, now);
+        slot.cap_is(left, told.cap_resets, asked, now);
         if told.account.is_some() {
             slot.known.told.clone_from(&told.account);
         }

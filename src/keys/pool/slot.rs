@@ -174,12 +174,12 @@ impl Slot {
         });
     }
 
-    /// Takes over what is left of its cap.
-    pub(super) fn cap_is(&mut self, left: Option<i64>, resets: Option<Time>, now: Time) {
+    /// Takes over what is left of its cap, as was `asked` a moment ago.
+    pub(super) fn cap_is(&mut self, left: Option<i64>, resets: Option<Time>, asked: Time, now: Time) {
         (self.known.cap_left, self.known.cap_resets) = (left, resets);
         match left {
             Some(..=0) => self.cap_spent(None, now),
-            Some(_) => self.known.cap = None,
+            Some(_) => self.known.cap = self.known.cap.filter(|cap| asked < cap.since),
             None => {}
         }
     }

@@ -27,10 +27,10 @@ impl Stock {
             let keys: &[usize] = account.map_or(&[], |account| &self.accounts[account].keys);
             let mut tally = Tally::default();
             for &at in keys.iter().filter(|&&at| self.slots[at].is_listed) {
-                tally.add(self.verdict(at, need, now));
+                tally.add(self.verdict(at, need, now), now);
             }
             let others = self.listed.len() - tally.keys;
-            return tally.exhausted(others, now);
+            return tally.exhausted(others);
         }
         if !is_plain {
             // At least one attempt was spent before, which costs more than a look at each key.
@@ -53,17 +53,16 @@ impl Stock {
     }
 
     fn exhausted_by_the_line(&self, class: Class, now: Time) -> Exhausted {
-        let Some(line) = &self.lines[class as usize] else { return Tally::default().exhausted(0, now) };
-        let until = line.first_back().and_then(|ends| ends.moment(now));
-        Exhausted { until, why: sorted(line.why().collect()) }
+        let Some(line) = &self.lines[class as usize] else { return Tally::default().exhausted(0) };
+        Exhausted { until: line.first_back(now), why: sorted(line.why().collect()) }
     }
 
     fn look_at_each(&self, need: &Need<'_>, now: Time) -> Exhausted {
         let mut tally = Tally::default();
         for &at in &self.listed {
-            tally.add(self.verdict(at, need, now));
+            tally.add(self.verdict(at, need, now), now);
         }
-        tally.exhausted(0, now)
+        tally.exhausted(0)
     }
 
     /// What keeps a key from serving a need.
@@ -232,26 +231,25 @@ impl Numbers {
 #[derive(Debug, Default)]
 struct Tally {
     keys: usize,
-    first: Option<Ends>,
+    first: Option<Time>,
     why: std::collections::BTreeMap<Why, usize>,
 }
 
 impl Tally {
-    fn add(&mut self, hold: Option<Hold>) {
+    fn add(&mut self, hold: Option<Hold>, now: Time) {
         self.keys += 1;
         if let Some(hold) = hold {
-            self.first = Some(self.first.map_or(hold.ends, |first| first.min(hold.ends)));
+            self.first = self.first.into_iter().chain(hold.ends.moment(now)).min();
             *self.why.entry(hold.why).or_default() += 1;
         }
     }
 
     /// That none of them is left; `others` have to be left out.
-    fn exhausted(mut self, others: usize, now: Time) -> Exhausted {
+    fn exhausted(mut self, others: usize) -> Exhausted {
         if others > 0 {
             self.why.insert(Why::Bound, others);
         }
-        let until = self.first.and_then(|first| first.moment(now));
-        Exhausted { until, why: sorted(self.why.into_iter().collect()) }
+        Exhausted { until: self.first, why: sorted(self.why.into_iter().collect()) }
     }
 }
 

@@ -86,6 +86,21 @@ fn a_minute_is_counted_on_after_a_restart() {
 }
 
 #[test]
+fn a_count_that_was_corrected_downwards_stays_so() {
+    let pool = pool(&["a", "b"]);
+    let _ = lend_many(&pool, Class::Free, 30, NOON);
+    for key in ["a", "b"] {
+        let told = Told { free_limit: Some(50), free_used: Some(10), ..owned_by("x") };
+        pool.learn(&name(key), &told, noon(10 * MINUTE), noon(10 * MINUTE));
+    }
+    assert_eq!(pool.state(noon(10 * MINUTE)).keys[0].free_day_left, Some(40));
+    let mut store = Store::default();
+    store.keep(&pool);
+    let again = restarted(&pool, &store, keys(&["a", "b"]), noon(11 * MINUTE));
+    assert_eq!(again.state(noon(11 * MINUTE)).keys[0].free_day_left, Some(40));
+}
+
+#[test]
 fn a_changed_row_is_another_key_after_a_restart_too() {
     let pool = pool(&["a"]);
     let mut store = Store::default();

@@ -169,7 +169,7 @@ impl Model {
     /// When the first key is back.
     pub(super) fn first_back(&self, class: Class, now: Time) -> Option<Time> {
         let back = (0..self.keys.len()).map(|key| self.holds(key, class, now).into_iter().max().flatten());
-        back.min().map(|back| back.unwrap_or(Time(now.0 + SECOND)))
+        back.map(|back| back.unwrap_or(Time(now.0 + SECOND))).min()
     }
 
     /// Whether an account's windows were used up, are over, and no attempt left since.

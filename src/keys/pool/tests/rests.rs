@@ -179,6 +179,15 @@ fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
     assert_eq!(held(&pool, Class::Paid, noon(MINUTE)).1, [(Why::Refused, 1)]);
     learn(&Told::default(), noon(MINUTE));
     assert_eq!(lend_many(&pool, Class::Paid, 2, noon(MINUTE))["a"], 2);
+
+    // What was asked before a fault knows nothing of it.
+    let told = Told { cap_left: Some(9), ..Told::default() };
+    for (rest, why) in [(Rest::Refused, Why::Refused), (Rest::Cap(None), Why::Cap)] {
+        let _ = bench(&pool, "a", Class::Paid, rest, noon(2 * MINUTE));
+        pool.learn(&name("a"), &told, noon(2 * MINUTE - 1), noon(2 * MINUTE));
+        assert_eq!(held(&pool, Class::Paid, noon(2 * MINUTE)).1, [(why, 1)]);
+        pool.learn(&name("a"), &told, noon(2 * MINUTE), noon(2 * MINUTE));
+    }
 }
 
 #[test]
