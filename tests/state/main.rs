@@ -8,3 +8,4 @@ mod support;
 mod columns;
 mod notes;
 mod poll;
+mod restart;

@@ -11,14 +11,14 @@ use crate::support::hermux::write_private;
 use crate::support::{Hermux, PATIENCE, Request, Setup, Upstream};
 
 /// A simulator with keys of these names, each of an account of its own, and hermux's files for it.
-fn scene(names: &[&str], change: impl FnOnce(Scenario) -> Scenario) -> (Simulator, Setup) {
+pub(crate) fn scene(names: &[&str], change: impl FnOnce(Scenario) -> Scenario) -> (Simulator, Setup) {
     let simulator = Simulator::start(change(Scenario::with_keys(names))).unwrap();
     let setup = Setup::url(&simulator.url());
     write_private(&setup.tokens(), &rows(names));
     (simulator, setup)
 }
 
-fn rows(names: &[&str]) -> String {
+pub(crate) fn rows(names: &[&str]) -> String {
     let row = |name: &&str| format!("{name},{}\n", Key::new(name).secret);
     format!("name,token\n{}", names.iter().map(row).collect::<String>())
 }
@@ -34,7 +34,7 @@ fn questions(attempts: &[Attempt]) -> Vec<&Attempt> {
 }
 
 /// Waits until there were so many questions.
-fn wait_for(simulator: &Simulator, count: usize) -> Vec<Attempt> {
+pub(crate) fn wait_for(simulator: &Simulator, count: usize) -> Vec<Attempt> {
     let enough = simulator.wait_for(|attempts| questions(attempts).len() >= count, PATIENCE);
     let attempts = simulator.attempts();
     assert!(enough, "{count} questions were to come, and these came: {}", questions(&attempts).len());
