@@ -440,6 +440,12 @@ impl Hermux {
         setup
     }
 
+    /// Whether hermux asks upstream about its keys, from its next start on.
+    pub(crate) fn polls_next(mut self, polls: bool) -> Self {
+        self.setup.polls = polls;
+        self
+    }
+
     /// What `hermux stats --json` says, read by a second process.
     pub(crate) fn stats(&self) -> Vec<KeyStats> {
         stats(&self.setup)
