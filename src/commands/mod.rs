@@ -3,7 +3,7 @@
 mod allow;
 mod demo;
 mod keys;
-mod serve;
+pub mod serve;
 mod stats;
 
 use std::io::{self, IsTerminal, Write};
