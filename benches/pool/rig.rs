@@ -109,8 +109,9 @@ impl Rig {
         fs::rename(beside, path)
     }
 
-    /// Kills hermux where it stands and starts it again with the same files.
-    pub(crate) fn kill_and_restart(&mut self, meanwhile: impl FnOnce()) -> io::Result<()> {
+    /// Kills hermux where it stands and starts it again with the same files; tells how many attempts upstream had
+    /// seen by then.
+    pub(crate) fn kill_and_restart(&mut self) -> io::Result<usize> {
         let Hermux::Process(slot) = &mut self.hermux else {
             return Err(io::Error::other("only a process can be killed"));
         };
@@ -119,10 +120,12 @@ impl Rig {
         };
         process.child.kill()?;
         process.child.wait()?;
-        meanwhile();
+        // What the dead process had sent arrives all the same.
+        std::thread::sleep(Duration::from_millis(50));
+        let seen = self.simulator.attempts().len();
         let (port, settings) = (process.port, std::mem::take(&mut process.settings));
         *slot = Some(Process::start(self.files.path(), port, &self.simulator.url(), settings)?);
-        Ok(())
+        Ok(seen)
     }
 
     /// Requests for inference that arrived upstream, by key; those of no known key are left out.

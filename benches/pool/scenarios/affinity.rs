@@ -38,7 +38,7 @@ pub(super) fn affinity(_: Size) -> io::Result<Report> {
 
     // Ownership survives, also a kill; what happened longer ago than a moment is remembered.
     std::thread::sleep(Duration::from_millis(300));
-    rig.kill_and_restart(|| ())?;
+    rig.kill_and_restart()?;
     let ids: Vec<_> = answers.iter().filter_map(|answer| answer.header("x-generation-id")).collect();
     // Every eighth is left out, then the first of the others, so that all conversations and turns occur.
     let asked = ids.iter().enumerate().filter(|(at, _)| at % 8 != 7).map(|(_, id)| id).take(LOOKED_UP);

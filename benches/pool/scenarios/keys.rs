@@ -97,25 +97,25 @@ pub(super) fn kill(_: Size) -> io::Result<Report> {
             })
             .collect();
         std::thread::sleep(Duration::from_millis(450));
-        let mut open = BTreeMap::new();
-        let simulator = rig.simulator.attempts().len();
-        let killed = rig.kill_and_restart(|| ());
+        let killed = rig.kill_and_restart();
         let during: Vec<_> = loading.into_iter().map(|thread| thread.join().unwrap_or_default()).collect();
-        for attempt in rig.simulator.attempts().iter().filter(|attempt| cut_short(attempt)) {
-            *open.entry(attempt.account.clone().unwrap_or_default()).or_insert(0_usize) += 1;
-        }
-        (during, killed.map(|()| (open, simulator)))
+        (during, killed)
     });
-    let (in_flight, before) = killed?;
+    let first_after = killed?;
+    let mut in_flight: BTreeMap<String, usize> = BTreeMap::new();
+    for attempt in rig.simulator.attempts().into_iter().filter(cut_short) {
+        *in_flight.entry(attempt.account.unwrap_or_default()).or_default() += 1;
+    }
+    // Who asked while it was dead got no answer, and took nothing from anybody.
+    let lost_paid = during.iter().enumerate().filter(|(at, answer)| at % 5 == 0 && !answer.served()).count();
     answers.extend(during.into_iter().filter(Answer::served));
-    let first_after = before + in_flight.values().sum::<usize>();
 
     answers.extend(load(&rig, 40..60, 6));
     let spread = of_names(&free_by_account(&rig), &names);
     answers.extend(load(&rig, 60..140, 8));
     let counted = of_names(&free_by_account(&rig), &names);
 
-    let open = in_flight.values().sum::<usize>();
+    let open: usize = of_names(&in_flight, &names).values().sum();
     let (least, most) = extremes(&spread);
     let limit = usize::try_from(LEFT).unwrap_or_default();
     let over = |(account, count): (&String, &usize)| {
@@ -129,9 +129,11 @@ pub(super) fn kill(_: Size) -> io::Result<Report> {
                 counts
             },
         );
-    let served = answers.iter().filter(|answer| answer.served()).count();
-    Ok(Report::of(served, answers.iter().filter(|answer| answer.served()))
-        .seen(&rig)
+    // 28 paid requests, and all that is left of the free ones.
+    let best = names.len() * limit - open + 28 - lost_paid;
+    let report = Report::of(best, &answers).seen(&rig);
+    let served = report.served;
+    Ok(report
         .bar(open > 0, format!("it was killed under load, requests in flight: {}", listed(&in_flight)))
         .bar(
             most <= least + 1 + open,
@@ -142,8 +144,8 @@ pub(super) fn kill(_: Size) -> io::Result<Report> {
             format!("the limit of {LEFT} holds, ±1 besides what was in flight: {}", listed(&counted)),
         )
         .bar(
-            counted.values().all(|count| count + 1 >= limit),
-            "nothing is left over: the limit of each account was reached",
+            served + names.len() >= best,
+            format!("nothing is left over, ±1 a key: {served} of {best} served"),
         )
         .bar(hopeless.is_empty(), format!("no hopeless attempt after the restart: {}", listed(&hopeless))))
 }
@@ -208,8 +210,9 @@ pub(super) fn reload(_: Size) -> io::Result<Report> {
     let away = until("cay", false);
     rig.write_keys(&keys)?;
     let added = until("cay", true);
-    rig.write_keys(&keys[1..])?;
-    let removed = until("ann", false);
+    // It is still the least used one, so that each request would go to it.
+    rig.write_keys(&keys[..2])?;
+    let removed = until("cay", false);
     Ok(Report::of(answers.len(), &answers)
         .seen(&rig)
         .all_served()
