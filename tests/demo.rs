@@ -48,14 +48,17 @@ impl Demo {
     fn start(home: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hermux"));
         command.args(["demo", "--port", "0"]).args(args).env_clear().env("HOME", home).env("TMPDIR", home);
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built"))
     }
 
     /// Ends it as Ctrl-C does; nothing may stay behind at `data`.
     fn interrupt(mut self, data: &str) {
-        let ended = Command::new("kill").args(["-s", "INT", &self.0.id().to_string()]).status().unwrap();
+        let ended = Command::new("kill")
+            .args(["-s", "INT", &self.0.id().to_string()])
+            .status()
+            .expect("kill is installed");
         assert!(ended.success());
-        assert!(self.0.wait().unwrap().success());
+        assert!(self.0.wait().expect("it is our child").success());
         assert!(!Path::new(data).exists(), "{data}");
     }
 }

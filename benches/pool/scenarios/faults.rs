@@ -19,7 +19,8 @@ const BURNED: usize = 15;
 pub(super) fn outage(size: Size) -> io::Result<Report> {
     let span = Duration::from_secs(if size == Size::Full { 20 } else { 5 });
     let (lead, tail) = (Duration::from_secs(2), Duration::from_secs(2));
-    let pace = Pace { head: Duration::from_millis(150), ..Pace::default() };
+    // Callers that pause longer than an answer takes: what is under way when the model fails is burned in any case.
+    let pace = Pace { head: Duration::from_millis(20), ..Pace::default() };
     let rig = Rig::start(Scenario { pace, ..Scenario::with_keys(&KEYS) }, &[])?;
     let since = Instant::now();
     let end = lead + span + tail;
@@ -34,7 +35,7 @@ pub(super) fn outage(size: Size) -> io::Result<Report> {
     let (concerned, others): (Vec<Answer>, Vec<Answer>) = std::thread::scope(|scope| {
         let ask_on = &ask_on;
         let callers: Vec<_> = (0..20)
-            .map(|caller| scope.spawn(move || ask_on(caller % 7, PAID, Duration::from_millis(50))))
+            .map(|caller| scope.spawn(move || ask_on(caller % 7, PAID, Duration::from_millis(400))))
             .collect();
         let other = scope.spawn(move || ask_on(7, OTHER_PAID, Duration::from_millis(200)));
         std::thread::sleep(lead);
