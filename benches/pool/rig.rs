@@ -139,7 +139,7 @@ impl Rig {
         counts
     }
 
-    /// Waits until hermux asked `GET /key` with each key that it can ask with, or a second; whether it does ask is
+    /// Waits until hermux asked `GET /key` with each of its keys, or some seconds; whether it does ask is
     /// a setting.
     pub(crate) fn settle(&self, keys: usize) {
         let asked = |attempts: &[hermux::simulator::Attempt]| {
@@ -153,7 +153,7 @@ impl Rig {
             names.len() >= keys
         };
         // Five a second, as the facts are asked for in the background.
-        let patience = Duration::from_secs(1 + keys as u64 / 4);
+        let patience = Duration::from_secs(3 + keys as u64 / 3);
         self.simulator.wait_for(asked, patience);
     }
 
