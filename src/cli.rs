@@ -6,7 +6,7 @@
     reason = "these comments are the help texts, and a terminal shows backticks"
 )]
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +48,12 @@ Examples:
   hermux serve --port 8080 --tokens ~/keys/tokens.csv
   hermux serve --address 0.0.0.0 --grace 2m --log-format json
   hermux serve --no-auth           on this machine alone, without access tokens";
+
+const DEMO: &str = "\
+Examples:
+  hermux demo
+  hermux demo --scenario limits    see rate limits met and got round, live
+  hermux demo --scenario outage    see a model fail and come back";
 
 const KEYS_ADD: &str = "\
 The key is asked for without being shown, or read from standard input; it is never taken as
@@ -138,7 +144,8 @@ pub enum Command {
     /// Show how it works: a proxy before a look-alike of OpenRouter, with sample keys
     ///
     /// Everything runs on this machine and in a temporary directory that is removed at the end. Prints a `curl`
-    /// line to paste, then a line for each request served.
+    /// line to paste, then a line for each request served. Ctrl-C ends it.
+    #[command(after_help = DEMO)]
     Demo(DemoArgs),
     /// Manage the OpenRouter keys in tokens.csv
     #[command(subcommand, arg_required_else_help = true)]
@@ -271,6 +278,21 @@ pub struct DemoArgs {
     /// The port of the proxy; 0 picks one [default: 3333, another one where that is taken]
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<u16>,
+    /// What there is to see; all but `calm` make requests themselves and print a line for each
+    #[arg(short, long, value_name = "NAME", value_enum, default_value_t)]
+    pub scenario: DemoScenario,
+}
+
+/// What `hermux demo` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DemoScenario {
+    /// All goes well, and the requests are yours
+    #[default]
+    Calm,
+    /// Free models meet their limits: keys take over for each other, and requests wait for the next minute
+    Limits,
+    /// A model is down for 20 s: its requests wait for it, those for another model are served
+    Outage,
 }
 
 /// `hermux keys …`.

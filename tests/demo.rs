@@ -44,20 +44,29 @@ fn last_word(line: &str) -> String {
     line.split_whitespace().last().expect("a line with words").to_owned()
 }
 
+impl Demo {
+    fn start(home: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hermux"));
+        command.args(["demo", "--port", "0"]).args(args).env_clear().env("HOME", home).env("TMPDIR", home);
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built"))
+    }
+
+    /// Ends it as Ctrl-C does; nothing may stay behind at `data`.
+    fn interrupt(mut self, data: &str) {
+        let ended = Command::new("kill")
+            .args(["-s", "INT", &self.0.id().to_string()])
+            .status()
+            .expect("kill is installed");
+        assert!(ended.success());
+        assert!(self.0.wait().expect("it is our child").success());
+        assert!(!Path::new(data).exists(), "{data}");
+    }
+}
+
 #[test]
 fn the_demo_serves_shows_and_cleans_up() {
     let home = tempfile::tempdir().unwrap();
-    let mut demo = Demo(
-        Command::new(env!("CARGO_BIN_EXE_hermux"))
-            .args(["demo", "--port", "0"])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("TMPDIR", home.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
+    let mut demo = Demo::start(home.path(), &[]);
     let out = lines(demo.0.stdout.take().unwrap());
     let log = lines(demo.0.stderr.take().unwrap());
     let url = last_word(&wait_for(&out, "URL"));
@@ -86,8 +95,20 @@ fn the_demo_serves_shows_and_cleans_up() {
     let shown = wait_for(&log, "/chat/completions");
     assert!(shown.contains("status=200") && !shown.contains(&token), "{shown}");
 
-    let ended = Command::new("kill").args(["-s", "INT", &demo.0.id().to_string()]).status().unwrap();
-    assert!(ended.success());
-    assert!(demo.0.wait().unwrap().success());
-    assert!(!Path::new(&data).exists(), "{data}");
+    demo.interrupt(&data);
+}
+
+#[test]
+fn a_scenario_makes_its_own_requests_and_shows_them() {
+    let home = tempfile::tempdir().unwrap();
+    for (name, shown) in [("limits", "deepseek/deepseek-chat:free"), ("outage", "openai/gpt-4o-mini is down")]
+    {
+        let mut demo = Demo::start(home.path(), &["--scenario", name]);
+        let out = lines(demo.0.stdout.take().unwrap());
+        let data = wait_for(&out, "data ").split_whitespace().nth(1).unwrap().to_owned();
+        wait_for(&out, "attempts");
+        wait_for(&out, "  200  ");
+        wait_for(&out, shown);
+        demo.interrupt(&data);
+    }
 }

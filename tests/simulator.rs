@@ -15,7 +15,8 @@ use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use futures_util::StreamExt as _;
 use hermux::clock::{Clock, Time};
 use hermux::simulator::{
-    Account, After, Close, Fault, Key, Model, Outcome, Pace, Scenario, Simulator, Step, Then, errors,
+    Account, After, Cause, Class, Close, Fault, Key, Model, Outcome, Pace, Quirk, Scenario, Simulator, Step,
+    Then, errors,
 };
 use serde_json::Value;
 
@@ -780,4 +781,165 @@ async fn a_real_client_makes_embeddings() {
     assert_eq!(answer.data.len(), 2);
     assert_ne!(answer.data[0].embedding, answer.data[1].embedding);
     assert_eq!(simulator.usage()[0].cost, 2 * 20);
+}
+
+// What the pool has to live with.
+
+const FREE: &str =
+    r#"{"model":"deepseek/deepseek-chat:free","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
+
+#[test]
+fn a_model_is_down_for_a_span_of_its_clock_while_quota_is_counted() {
+    let clock = Clock::fixed(Time(1_763_800_000_000));
+    let simulator = start(Scenario { clock: clock.clone(), ..Scenario::default() });
+    simulator.fail_model("deepseek/deepseek-chat:free", Duration::from_secs(20), errors::provider_error("P"));
+    assert_eq!(post(&simulator, CHAT, FREE).status(), 502);
+    assert_eq!(post(&simulator, CHAT, HELLO).status(), 200);
+    let key = get(&simulator, "/api/v1/key").json();
+    assert_eq!(key["data"]["free_model_daily_requests"]["used"], 1);
+    clock.set(Time(1_763_800_020_000));
+    assert_eq!(post(&simulator, CHAT, FREE).status(), 200);
+}
+
+#[test]
+fn a_share_of_answers_fails_by_chance() {
+    let fault = Fault::new(Then::Deny(errors::unavailable())).of_the_provider().of_a_thousand(100, 3);
+    let simulator = faulty(fault);
+    let failed = (0..200).filter(|_| post(&simulator, CHAT, HELLO).status() == 503).count();
+    assert!((8..=35).contains(&failed), "{failed}");
+}
+
+#[test]
+fn a_stream_may_be_refused_inside_a_success() {
+    let account = Account { free_per_minute: 0, ..Account::new("one").key(Key::new("ann")) };
+    let scenario = Scenario { accounts: vec![account], ..Scenario::default() };
+    let simulator = start(scenario.quirk(Quirk::DenialsInside));
+    let answer = post(&simulator, CHAT, FREE);
+    assert_eq!(answer.status(), 200);
+    let content = answer.content().unwrap();
+    assert!(content.starts_with(": OPENROUTER PROCESSING\n\ndata: {\"error\":{"), "{content}");
+    assert!(content.contains("free-models-per-min"), "{content}");
+    assert_eq!(simulator.attempts()[0].cause, Some(Cause::FreeMinute));
+    // What is not a stream is refused with its status.
+    assert_eq!(post(&simulator, CHAT, &FREE.replace("true", "false")).status(), 429);
+}
+
+#[test]
+fn a_warm_turn_costs_less_on_the_account_that_had_the_last_one() {
+    let model = Model { cached_price: Some(15), ..Model::new("a/b", "P", 150, 600) };
+    let simulator = start(Scenario { models: vec![model], ..Scenario::default() });
+    let system = "x".repeat(4_000);
+    let turn = |more: &str| {
+        format!(
+            r#"{{"model":"a/b","messages":[{{"role":"system","content":"{system}"}},{{"role":"user","content":"one"}}{more}]}}"#
+        )
+    };
+    let second = turn(r#",{"role":"assistant","content":"two"},{"role":"user","content":"three"}"#);
+    post(&simulator, CHAT, &turn(""));
+    let warm = post(&simulator, CHAT, &second).json();
+    assert_eq!(warm["usage"]["prompt_tokens_details"]["cached_tokens"], 1_001);
+    let cold = ask(&simulator, "POST", CHAT, &bearer("ben"), &second).json();
+    assert_eq!(cold["usage"]["prompt_tokens_details"]["cached_tokens"], 0);
+    let cost = |answer: &Value| answer["usage"]["cost"].as_f64().unwrap();
+    assert!(cost(&warm) * 5.0 < cost(&cold), "{warm} {cold}");
+}
+
+#[test]
+fn get_key_may_tell_as_little_as_in_2025() {
+    let simulator = start(Scenario::default().quirk(Quirk::ShortKey));
+    let key = get(&simulator, "/api/v1/auth/key").json();
+    let mut fields: Vec<&String> = key["data"].as_object().unwrap().keys().collect();
+    fields.sort();
+    assert_eq!(fields, ["is_free_tier", "label", "limit", "limit_remaining", "rate_limit", "usage"]);
+}
+
+#[test]
+fn a_spent_cap_may_be_a_402() {
+    let account = Account::new("one").key(Key::new("ann").limit(0, None));
+    let scenario = Scenario { accounts: vec![account], ..Scenario::default() };
+    assert_eq!(post(&start(scenario.clone()), CHAT, HELLO).status(), 403);
+    let answer = post(&start(scenario.quirk(Quirk::CapsAre402)), CHAT, HELLO);
+    assert_eq!(answer.status(), 402);
+    assert_eq!(answer.json()["error"]["metadata"]["limit_source"], "openrouter_key_limit");
+}
+
+#[test]
+fn resources_are_known_to_their_account_alone() {
+    let accounts = vec![
+        Account::new("one").key(Key::new("ann")).key(Key::new("ben")),
+        Account::new("two").key(Key::new("cay")),
+    ];
+    let scenario = Scenario { accounts, ..Scenario::default() };
+    let simulator = start(scenario.clone());
+    let video = post(&simulator, "/api/v1/videos", r#"{"model":"openai/gpt-4o-mini","prompt":"a cat"}"#);
+    assert_eq!(video.status(), 202);
+    let (generation, video) = (video.header("x-generation-id").unwrap().to_owned(), video.json());
+    assert!(generation.starts_with("gen-vid-"), "{generation}");
+    let url =
+        video["polling_url"].as_str().unwrap().strip_prefix("https://openrouter.ai").unwrap().to_owned();
+    let file = post(&simulator, "/api/v1/files", "some bytes").json();
+    let file = format!("/api/v1/files/{}/content", file["id"].as_str().unwrap());
+    let content = format!("{url}/content?index=0");
+    for target in [&url, &content, &file, &format!("/api/v1/generation?id={generation}")] {
+        for (name, expected) in [("ann", 200), ("ben", 200), ("cay", 404)] {
+            let answer = ask(&simulator, "GET", target, &bearer(name), "");
+            assert_eq!(answer.status(), expected, "{name} {target}");
+        }
+    }
+    let removed = ask(&simulator, "DELETE", file.trim_end_matches("/content"), &bearer("cay"), "");
+    assert_eq!(removed.status(), 404);
+
+    let relative = Scenario { url_origin: String::new(), ..scenario }.quirk(Quirk::OwnedByKey);
+    let simulator = start(relative);
+    let video =
+        post(&simulator, "/api/v1/videos", r#"{"model":"openai/gpt-4o-mini","prompt":"a cat"}"#).json();
+    let url = video["polling_url"].as_str().unwrap();
+    assert!(url.starts_with("/api/v1/videos/"), "{url}");
+    assert_eq!(get(&simulator, url).status(), 200);
+    assert_eq!(ask(&simulator, "GET", url, &bearer("ben"), "").status(), 404);
+}
+
+#[test]
+fn a_preset_stands_for_its_model_on_its_account_alone() {
+    let simulator = start(Scenario::default());
+    assert_eq!(post(&simulator, "/api/v1/presets/mine/chat/completions", HELLO).status(), 200);
+    let with = HELLO.replace("openai/gpt-4o-mini", "@preset/mine");
+    assert_eq!(post(&simulator, CHAT, &with).json()["model"], "openai/gpt-4o-mini");
+    assert_eq!(ask(&simulator, "POST", CHAT, &bearer("ben"), &with).status(), 404);
+}
+
+#[test]
+fn attempts_that_could_have_been_spared_are_told() {
+    let mut one = Account::new("one").key(Key::new("ann")).key(Key::new("ben"));
+    one.free_per_minute = 1;
+    let mut off = Key::new("cay");
+    off.disabled = true;
+    let accounts = vec![one, Account::new("two").key(off)];
+    let clock = Clock::fixed(Time(1_763_800_000_000));
+    let simulator = start(Scenario { accounts, clock: clock.clone(), ..Scenario::default() });
+    let as_key = |name: &str, body: &str| ask(&simulator, "POST", CHAT, &bearer(name), body).status();
+    assert_eq!([as_key("ann", FREE), as_key("ann", FREE), as_key("cay", HELLO)], [200, 429, 401]);
+    assert!(simulator.wasted().is_empty());
+    assert_eq!([as_key("ben", FREE), as_key("ben", HELLO), as_key("cay", FREE)], [429, 200, 401]);
+    let wasted = simulator.wasted();
+    assert_eq!(wasted.len(), 2, "{wasted:?}");
+    clock.set(Time(1_763_800_060_000));
+    assert_eq!([as_key("ann", FREE), as_key("ann", FREE)], [200, 429]);
+    assert_eq!(simulator.wasted().len(), 2);
+    let counts = simulator.count(|attempt| (attempt.account.clone(), attempt.class, attempt.status));
+    assert_eq!(counts[&(Some("user_one".to_owned()), Class::Free, Some(429))], 3);
+}
+
+#[test]
+fn the_date_follows_its_clock_and_offset() {
+    let scenario = Scenario {
+        clock: Clock::fixed(Time(1_763_800_000_000)),
+        clock_offset_ms: 90_000,
+        ..Scenario::default()
+    };
+    let simulator = start(scenario);
+    let date = |simulator: &Simulator| get(simulator, "/api/v1/key").header("date").unwrap().to_owned();
+    assert_eq!(date(&simulator), "Sat, 22 Nov 2025 08:28:10 GMT");
+    simulator.set_clock_offset(-10_000);
+    assert_eq!(date(&simulator), "Sat, 22 Nov 2025 08:26:30 GMT");
 }

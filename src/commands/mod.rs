@@ -3,7 +3,7 @@
 mod allow;
 mod demo;
 mod keys;
-mod serve;
+pub mod serve;
 mod stats;
 
 use std::io::{self, IsTerminal, Write};
@@ -23,8 +23,8 @@ use crate::upstream::SetupError;
 /// Does what was typed.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut config = Config::load(&cli.settings())?;
-    if matches!(cli.command, Command::Demo(_)) {
-        demo::show_requests(&mut config);
+    if let Command::Demo(args) = &cli.command {
+        demo::show_requests(args, &mut config);
     }
     logging::start(&config)?;
     for warning in &config.warnings {

@@ -75,7 +75,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
-pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let mut files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
@@ -232,7 +232,7 @@ fn open_ledger(config: &Config, clock: Clock) -> anyhow::Result<Ledger> {
 
 /// A proxy that runs in threads of its own.
 #[derive(Debug)]
-pub(super) struct Running {
+pub struct Running {
     address: SocketAddr,
     stop: Commands,
     done: watch::Receiver<bool>,
@@ -242,12 +242,12 @@ pub(super) struct Running {
 impl Running {
     /// Where it listens; the port is the one that was picked.
     #[must_use]
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Stops accepting, drains, and returns when everything is written.
-    pub(super) fn stop(self) -> anyhow::Result<()> {
+    pub fn stop(self) -> anyhow::Result<()> {
         self.stop.send(Command::Stop);
         self.join()
     }

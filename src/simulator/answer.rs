@@ -17,9 +17,9 @@ use super::Shared;
 use super::asked::{Asked, Dialect};
 use super::body::{Charge, ScriptBody, Ticket};
 use super::dialect::Said;
-use super::errors::Denial;
-use super::fault::{Canned, Then};
-use super::record::{Attempt, credential};
+use super::errors::{Cause, Denial};
+use super::fault::{Canned, Stage, Then};
+use super::record::{Attempt, Class, credential};
 use super::route;
 use super::script::{COMMENT, End, Piece, Script};
 use super::wire::Wire;
@@ -37,6 +37,8 @@ pub(super) struct Reply {
     /// What a model said, where one did.
     pub(super) said: Option<Said>,
     pub(super) charge: Option<Charge>,
+    /// What it tells of the key or its account.
+    pub(super) cause: Option<Cause>,
 }
 
 impl Reply {
@@ -47,11 +49,25 @@ impl Reply {
             script: Script::whole(canned.body),
             said: None,
             charge: None,
+            cause: None,
         }
     }
 
     pub(super) fn denial(denial: &Denial, dialect: Option<Dialect>) -> Self {
-        Self::canned(denial.answer(dialect == Some(Dialect::Messages)))
+        let answer = denial.answer(dialect == Some(Dialect::Messages));
+        Self { cause: denial.cause, ..Self::canned(answer) }
+    }
+
+    /// The same under status 200: as the only event of a stream, or as the body.
+    pub(super) fn denial_inside(denial: &Denial, dialect: Option<Dialect>, stream: bool, id: String) -> Self {
+        let mut reply = Self { status: 200, ..Self::denial(denial, dialect) };
+        if let (true, Some(dialect)) = (stream, dialect) {
+            reply.headers = vec![(CONTENT_TYPE.to_string(), "text/event-stream".to_owned())];
+            reply.script.length = None;
+            reply.script.pieces = [Piece::new(COMMENT), Said::refusal_event(dialect, denial)].into();
+        }
+        reply.headers.push(("x-generation-id".to_owned(), id));
+        reply
     }
 }
 
@@ -64,7 +80,7 @@ pub(super) async fn serve(
     let (head, body) = request.into_parts();
     let number = arrive(&shared, &wire, &head);
     let mut ticket = Ticket::new(Arc::clone(&shared), wire, number);
-    let mut then = strike(&shared, number, true);
+    let mut then = strike(&shared, number, Stage::Head);
     let mut bytes = Bytes::new();
     if then.is_empty() {
         match receive(&shared, number, body).await {
@@ -76,7 +92,7 @@ pub(super) async fn serve(
             }
         }
         if then.is_empty() {
-            then = strike(&shared, number, false);
+            then = strike(&shared, number, Stage::Whole);
         }
     }
     let pause = shared.with(|state, _| state.pace.head);
@@ -86,12 +102,37 @@ pub(super) async fn serve(
     before_the_head(&then, &ticket).await;
     let dialect = Dialect::of(route::below_api(head.uri.path()).unwrap_or_default());
     let asked = Asked::read(&bytes).unwrap_or_default();
-    let mut reply = match instead(&shared, &then, dialect, &asked) {
-        Some(reply) => reply,
-        None => route::answer(&shared, &head, &bytes),
+    let mut reply = if let Some(reply) = instead(&shared, &then, dialect, &asked) {
+        reply
+    } else {
+        let real = route::answer(&shared, &head, &bytes);
+        if then.is_empty() && real.charge.is_some() {
+            then = strike(&shared, number, Stage::Provider);
+            provided(&shared, real, &then, dialect, &asked, &ticket).await
+        } else {
+            real
+        }
     };
     change(&mut reply, &then, dialect);
     Ok(respond(&shared, reply, &head.method, &mut ticket).map(|script| ScriptBody::new(script, ticket)))
+}
+
+/// What becomes of a request that was let through, when it meets `then` at the provider.
+async fn provided(
+    shared: &Shared,
+    real: Reply,
+    then: &[Then],
+    dialect: Option<Dialect>,
+    asked: &Asked,
+    ticket: &Ticket,
+) -> Reply {
+    if then.iter().any(Then::replaces)
+        && let Some(charge) = &real.charge
+    {
+        shared.with(|state, _| state.books.abandon(&charge.id));
+    }
+    before_the_head(then, ticket).await;
+    instead(shared, then, dialect, asked).unwrap_or(real)
 }
 
 /// Writes down that a request is here.
@@ -103,8 +144,11 @@ fn arrive(shared: &Shared, wire: &Wire, head: &Parts) -> usize {
         }
     }
     let secret = credential(&head.headers);
-    let (key, at) =
-        shared.with(|state, now| (secret.and_then(|it| state.books.name(it)).map(str::to_owned), now));
+    let (known, at) = shared.with(|state, now| {
+        let known = secret.and_then(|it| state.books.name(it));
+        (known.map(|(key, account)| (key.to_owned(), account.to_owned())), now)
+    });
+    let (key, account) = known.unzip();
     shared.records.add(Attempt {
         number: 0,
         connection: wire.number,
@@ -114,6 +158,8 @@ fn arrive(shared: &Shared, wire: &Wire, head: &Parts) -> usize {
         method: head.method.clone(),
         target: head.uri.to_string(),
         key,
+        account,
+        class: Class::Other,
         headers,
         body: Bytes::new(),
         body_len: 0,
@@ -123,6 +169,7 @@ fn arrive(shared: &Shared, wire: &Wire, head: &Parts) -> usize {
         model: None,
         stream: false,
         status: None,
+        cause: None,
         answered: None,
         generation: None,
         sent: 0,
@@ -131,9 +178,9 @@ fn arrive(shared: &Shared, wire: &Wire, head: &Parts) -> usize {
     })
 }
 
-fn strike(shared: &Shared, number: usize, before_body: bool) -> Vec<Then> {
+fn strike(shared: &Shared, number: usize, stage: Stage) -> Vec<Then> {
     let Some(attempt) = shared.records.get(number) else { return Vec::new() };
-    shared.with(|state, _| state.faults.strike(&attempt, before_body))
+    shared.with(|state, _| state.faults.strike(&attempt, stage))
 }
 
 /// Receives the body and writes down, as it comes, how much of it has arrived; nothing when it breaks off.
@@ -164,6 +211,11 @@ async fn receive(shared: &Shared, number: usize, mut body: Incoming) -> Option<R
         attempt.body = whole.slice(..whole.len().min(keep));
         attempt.body_sha256 = Some(digest.finalize().into());
         attempt.body_complete = true;
+        attempt.class = match &asked.model {
+            None => Class::Other,
+            Some(model) if model.ends_with(":free") => Class::Free,
+            Some(_) => Class::Paid,
+        };
         attempt.model = asked.model;
         attempt.stream = asked.stream;
     });
@@ -190,6 +242,10 @@ fn instead(shared: &Shared, then: &[Then], dialect: Option<Dialect>, asked: &Ask
     then.iter().find_map(|then| match then {
         Then::Answer(canned) => Some(Reply::canned(canned.clone())),
         Then::Deny(denial) => Some(Reply::denial(denial, dialect)),
+        Then::DenyInside(denial) => {
+            let id = shared.next_generation();
+            Some(Reply::denial_inside(denial, dialect, asked.stream, id))
+        }
         Then::ErrorInside(json) => {
             let mut reply = Reply::canned(Canned::json(200, json.clone()));
             if asked.stream {
@@ -231,7 +287,7 @@ fn change(reply: &mut Reply, then: &[Then], dialect: Option<Dialect>) {
 
 /// Puts the head together and writes down what it says.
 fn respond(shared: &Shared, reply: Reply, method: &Method, ticket: &mut Ticket) -> Response<Script> {
-    let Reply { status, headers, mut script, charge, .. } = reply;
+    let Reply { status, headers, mut script, charge, cause, .. } = reply;
     if *method == Method::HEAD {
         script.pieces.clear();
         script.end = End::Clean;
@@ -256,6 +312,7 @@ fn respond(shared: &Shared, reply: Reply, method: &Method, ticket: &mut Ticket) 
     let generation = to.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     shared.records.change(ticket.number, |attempt| {
         attempt.status = Some(status);
+        attempt.cause = cause;
         attempt.answered = Some(Instant::now());
         attempt.generation = generation;
     });

@@ -66,7 +66,7 @@ impl Asked {
 
     /// Tokens read: one for every four bytes of text begun.
     pub(super) fn prompt_tokens(&self) -> u64 {
-        self.texts.iter().map(|text| (text.len() as u64).div_ceil(4)).sum()
+        self.texts.iter().map(|text| tokens_of(text)).sum()
     }
 
     /// The answer, token by token: `You said: ` and the last text, drawn out to what `model` says, broken off at
@@ -84,6 +84,11 @@ impl Asked {
         tokens.truncate(most);
         (tokens, finish)
     }
+}
+
+/// How many tokens `text` is.
+pub(super) fn tokens_of(text: &str) -> u64 {
+    (text.len() as u64).div_ceil(4)
 }
 
 const FILLER: [&str; 12] =

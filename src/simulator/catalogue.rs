@@ -62,7 +62,9 @@ pub(super) fn endpoints(model: &Model) -> String {
 }
 
 /// `GET /key` (`OpenRouter`'s `OpenAPI` document, `getCurrentKey`).
-pub(super) fn key(books: &mut Books, id: KeyId, now: Time) -> String {
+///
+/// The `short` form is that of 2025 (captures in the tests of public clients).
+pub(super) fn key(books: &mut Books, id: KeyId, short: bool, now: Time) -> String {
     let [all, day, week, month] = books.spent(id, now);
     let (used, limit) = books.free_today(id, now);
     let (account, key) = (books.account(id), books.key(id));
@@ -80,7 +82,12 @@ pub(super) fn key(books: &mut Books, id: KeyId, now: Time) -> String {
         Reset::Weekly => quoted("weekly"),
         Reset::Monthly => quoted("monthly"),
     });
-    fill(
+    let template = if short {
+        concat!(
+            r#"{"data":{"label":$label,"limit":$limit,"usage":$usage,"limit_remaining":$left,"#,
+            r#""is_free_tier":$unpaid,"rate_limit":{"requests":10,"interval":"10s"}}}"#,
+        )
+    } else {
         concat!(
             r#"{"data":{"label":$label,"limit":$limit,"limit_reset":$reset,"limit_remaining":$left,"#,
             r#""include_byok_in_limit":false,"usage":$usage,"usage_daily":$daily,"usage_weekly":$weekly,"#,
@@ -89,9 +96,13 @@ pub(super) fn key(books: &mut Books, id: KeyId, now: Time) -> String {
             r#""is_provisioning_key":$management,"#,
             r#""free_model_daily_requests":{"used":$free_used,"limit":$free_limit,"remaining":$free_left},"#,
             r#""creator_user_id":$user,"organization_id":$organization,"workspace_id":null,"#,
+            r#""budgets":[],"effective_budget":null,"allowed_data_regions":["global"],"#,
             r#""expires_at":$expires,"rate_limit":{"requests":-1,"interval":"10s","#,
             r#""note":"This field is deprecated and safe to ignore."}}}"#,
-        ),
+        )
+    };
+    fill(
+        template,
         &[
             ("label", &quoted(&label(key))),
             ("limit", &or_null(key.limit.map(number))),
@@ -101,7 +112,7 @@ pub(super) fn key(books: &mut Books, id: KeyId, now: Time) -> String {
             ("daily", &number(day)),
             ("weekly", &number(week)),
             ("monthly", &number(month)),
-            ("unpaid", &(account.credits == 0).to_string()),
+            ("unpaid", &(account.credits <= 0).to_string()),
             ("management", &key.management.to_string()),
             ("free_used", &used.to_string()),
             ("free_limit", &limit.to_string()),
@@ -136,7 +147,7 @@ pub(super) fn generation(generation: &Generation) -> String {
             r#""moderation_latency":null,"generation_time":$lasted,"finish_reason":$finish,"#,
             r#""native_finish_reason":$finish,"tokens_prompt":$in,"tokens_completion":$out,"#,
             r#""native_tokens_prompt":$in,"native_tokens_completion":$out,"native_tokens_reasoning":0,"#,
-            r#""native_tokens_cached":0,"num_search_results":null,"origin":"","http_referer":null,"#,
+            r#""native_tokens_cached":$cached,"num_search_results":null,"origin":"","http_referer":null,"#,
             r#""usage":$cost,"is_byok":false,"api_type":"completions"}}"#,
         ),
         &[
@@ -150,11 +161,12 @@ pub(super) fn generation(generation: &Generation) -> String {
             ("lasted", &lasted.to_string()),
             ("finish", &quoted(generation.finish)),
             ("in", &generation.prompt_tokens.to_string()),
+            ("cached", &generation.cached_tokens.to_string()),
             ("out", &generation.completion_tokens.to_string()),
         ],
     )
 }
 
-fn iso(at: Time) -> String {
+pub(super) fn iso(at: Time) -> String {
     jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_string()).unwrap_or_default()
 }

@@ -15,6 +15,8 @@ pub(super) struct Said {
     pub(super) created: i64,
     pub(super) model: Model,
     pub(super) prompt_tokens: u64,
+    /// Those of them that were warm.
+    pub(super) cached_tokens: u64,
     pub(super) tokens: Vec<String>,
     pub(super) finish: &'static str,
     /// Whether a chat stream's usage stands on the chunk with `finish_reason`.
@@ -23,19 +25,19 @@ pub(super) struct Said {
 
 const USAGE: &str = concat!(
     r#"{"prompt_tokens":$in,"completion_tokens":$out,"total_tokens":$total,"#,
-    r#""prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"#,
+    r#""prompt_tokens_details":{"cached_tokens":$cached,"cache_write_tokens":0,"audio_tokens":0,"video_tokens":0},"#,
     r#""completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0},"#,
     r#""cost":$cost,"is_byok":false,"cost_details":{"upstream_inference_cost":null}}"#,
 );
 const RESPONSES_USAGE: &str = concat!(
-    r#"{"input_tokens":$in,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"#,
+    r#"{"input_tokens":$in,"input_tokens_details":{"cached_tokens":$cached,"cache_write_tokens":0},"#,
     r#""output_tokens":$out,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":$total,"#,
     r#""cost":$cost,"is_byok":false,"cost_details":{"upstream_inference_cost":$cost,"#,
     r#""upstream_inference_input_cost":$cost_in,"upstream_inference_output_cost":$cost_out}}"#,
 );
 const MESSAGES_USAGE: &str = concat!(
-    r#"{"input_tokens":$in,"output_tokens":$out,"cache_creation_input_tokens":0,"#,
-    r#""cache_read_input_tokens":0,"cost":$cost,"is_byok":false,"#,
+    r#"{"input_tokens":$cold,"output_tokens":$out,"cache_creation_input_tokens":0,"#,
+    r#""cache_read_input_tokens":$cached,"cost":$cost,"is_byok":false,"#,
     r#""cost_details":{"upstream_inference_cost":$cost}}"#,
 );
 const RESPONSE: &str = concat!(
@@ -61,14 +63,20 @@ impl Said {
         let provider = quoted(&model.provider);
         let (count_in, count_out) = (prompt.to_string(), written.to_string());
         let total = (prompt + written).to_string();
-        let cost_all = number(cost(model, prompt, written));
-        let (cost_in, cost_out) = (number(cost(model, prompt, 0)), number(cost(model, 0, written)));
+        let cached = self.cached_tokens;
+        let (count_cached, cold) = (cached.to_string(), prompt.saturating_sub(cached).to_string());
+        let cost_all = number(cost(model, prompt, cached, written));
+        let (cost_in, cost_out) =
+            (number(cost(model, prompt, cached, 0)), number(cost(model, 0, 0, written)));
         let shared = [
             ("id", id.as_str()),
             ("created", &created),
             ("model", &name),
             ("provider", &provider),
             ("in", &count_in),
+            ("cached", &count_cached),
+            // In Anthropic's dialect what was warm is counted apart.
+            ("cold", &cold),
             ("out", &count_out),
             ("total", &total),
             ("cost", &cost_all),
@@ -191,7 +199,7 @@ impl Said {
         };
         let start = concat!(
             r#","message":{"id":$id,"type":"message","role":"assistant","model":$model,"content":[],"#,
-            r#""stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":$in,"output_tokens":0}}"#,
+            r#""stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":$cold,"output_tokens":0}}"#,
         );
         let mut events = vec![
             event("message_start", start, &[]),
@@ -276,6 +284,17 @@ impl Said {
         events
     }
 
+    /// The only event of a stream that is refused inside a success.
+    pub(super) fn refusal_event(dialect: Dialect, denial: &Denial) -> Piece {
+        Piece::event(match dialect {
+            Dialect::Messages => format!("event: error\ndata: {}\n\n", denial.anthropic_body(None)),
+            Dialect::Responses => format!("event: error\ndata: {}\n\n", responses_error(denial)),
+            Dialect::Chat | Dialect::Completions | Dialect::Embeddings => {
+                format!("data: {}\n\n", denial.body())
+            }
+        })
+    }
+
     /// The event that tells of an error in the middle of a stream (`OpenRouter` docs, Streaming page).
     pub(super) fn error_event(&self, dialect: Dialect, denial: &Denial) -> Piece {
         Piece::event(match dialect {
@@ -283,11 +302,7 @@ impl Said {
                 format!("event: error\ndata: {}\n\n", denial.anthropic_body(Some(&self.id)))
             }
             Dialect::Responses => {
-                let status = quoted(&denial.status.to_string());
-                format!(
-                    "event: error\ndata: {{\"type\":\"error\",\"code\":{status},\"message\":{},\"param\":null}}\n\n",
-                    quoted(&denial.message)
-                )
+                format!("event: error\ndata: {}\n\n", responses_error(denial))
             }
             Dialect::Chat | Dialect::Completions | Dialect::Embeddings => self.fill(
                 concat!(
@@ -300,6 +315,11 @@ impl Said {
             ),
         })
     }
+}
+
+fn responses_error(denial: &Denial) -> String {
+    let (status, message) = (quoted(&denial.status.to_string()), quoted(&denial.message));
+    format!(r#"{{"type":"error","code":{status},"message":{message},"param":null}}"#)
 }
 
 #[cfg(test)]
@@ -320,6 +340,7 @@ mod tests {
             created: 1,
             model: Model::new("a/b", "P", 150, 600),
             prompt_tokens: 7,
+            cached_tokens: 0,
             tokens: vec!["You ".to_owned(), "$model \"\n".to_owned()],
             finish: "stop",
             usage_with_finish: false,

@@ -17,13 +17,34 @@ pub struct Denial {
     pub headers: Vec<(String, String)>,
     /// `user_id` beside `error`: the account.
     pub user: Option<String>,
+    /// What of the key or its account it tells, for the records; it does not travel.
+    pub cause: Option<Cause>,
+}
+
+/// What an error tells of a key or its account, so that the next request could have known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The key is refused: 401.
+    Key,
+    /// The key's cap is spent.
+    Cap,
+    /// The account has no credits.
+    Credits,
+    /// The account's credits don't pay for this request.
+    TooDear,
+    /// The account's requests in flight hold its credits.
+    InFlight,
+    /// The account's requests to free models in this minute are used up.
+    FreeMinute,
+    /// The account's requests to free models in this UTC day are used up.
+    FreeDay,
 }
 
 impl Denial {
     /// An error with nothing but its message.
     #[must_use]
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), metadata: None, headers: Vec::new(), user: None }
+        Self { status, message: message.into(), metadata: None, headers: Vec::new(), user: None, cause: None }
     }
 
     /// The same with `error.metadata`, as JSON.
@@ -44,6 +65,11 @@ impl Denial {
     #[must_use]
     pub fn user(mut self, account: &str) -> Self {
         self.user = Some(account.to_owned());
+        self
+    }
+
+    fn cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
         self
     }
 
@@ -103,7 +129,7 @@ impl Denial {
 /// 401: an unknown, deleted or expired key.
 #[must_use]
 pub fn user_not_found() -> Denial {
-    Denial::new(401, "User not found.")
+    Denial::new(401, "User not found.").cause(Cause::Key)
 }
 
 /// 401: nothing was sent (`OpenAPI` document, `UnauthorizedResponse`).
@@ -116,6 +142,12 @@ pub fn missing_authentication() -> Denial {
 #[must_use]
 pub fn no_credentials() -> Denial {
     Denial::new(401, "No auth credentials found")
+}
+
+/// 401: no bearer came, in the words that look for a browser's session.
+#[must_use]
+pub fn no_cookie() -> Denial {
+    Denial::new(401, "No cookie auth credentials found")
 }
 
 /// 404: no such path.
@@ -145,19 +177,44 @@ pub fn management_only() -> Denial {
 /// 403: the key's own cap is spent; `which` is `total`, `daily`, `weekly` or `monthly`.
 #[must_use]
 pub fn key_limit(which: &str) -> Denial {
-    Denial::new(403, format!("Key limit exceeded ({which} limit)"))
+    Denial::new(403, format!("Key limit exceeded ({which} limit)")).cause(Cause::Cap)
+}
+
+/// 402: the same as newer documentation files it (docs, Limits page).
+#[must_use]
+pub fn key_limit_402(which: &str) -> Denial {
+    Denial::new(
+        402,
+        format!("Key limit exceeded ({which} limit). Manage it using https://openrouter.ai/settings/keys"),
+    )
+    .metadata(r#"{"limit_source":"openrouter_key_limit"}"#)
+    .cause(Cause::Cap)
+}
+
+/// 402: what is left of the key's cap pays for `affordable` tokens, not for `wanted`.
+#[must_use]
+pub fn too_dear_for_key(wanted: u64, affordable: u64) -> Denial {
+    Denial::new(
+        402,
+        format!(
+            "This request requires more credits, or fewer max_tokens. You requested up to {wanted} tokens, \
+             but can only afford {affordable}. To increase, visit https://openrouter.ai/settings/keys and \
+             create a key with a higher monthly limit"
+        ),
+    )
+    .cause(Cause::TooDear)
 }
 
 /// 402: the account has no credits left.
 #[must_use]
 pub fn no_credits() -> Denial {
-    Denial::new(402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits").metadata(
-        concat!(
+    Denial::new(402, "Insufficient credits. Add more using https://openrouter.ai/settings/credits")
+        .metadata(concat!(
             r#"{"limit_source":"openrouter_credits","remedy_hint":"Add credits at "#,
             r"https://openrouter.ai/settings/credits, or lower max_tokens / prompt size to fit your ",
             r#"remaining balance."}"#,
-        ),
-    )
+        ))
+        .cause(Cause::Credits)
 }
 
 /// 402: the credits left don't pay for `wanted` tokens, but for `affordable`.
@@ -172,6 +229,7 @@ pub fn too_dear(wanted: u64, affordable: u64) -> Denial {
         ),
     )
     .metadata(r#"{"provider_name":null}"#)
+    .cause(Cause::TooDear)
 }
 
 /// 402: what is in flight holds the credits; `retry_after` in seconds.
@@ -189,6 +247,15 @@ pub fn in_flight_budget(retry_after: u64) -> Denial {
         r#"ceiling."}"#,
     ))
     .header("retry-after", retry_after.to_string())
+    .cause(Cause::InFlight)
+}
+
+/// 402: this request alone is larger than what may be in flight (docs, Limits page).
+#[must_use]
+pub fn weight_exceeds_budget() -> Denial {
+    Denial::new(402, "This request would exceed your available credits. Add credits, or lower max_tokens.")
+        .metadata(r#"{"reason":"weight_exceeds_budget","limit_source":"openrouter_credits"}"#)
+        .cause(Cause::TooDear)
 }
 
 fn free_limit(message: &str, limit: u32, reset: Time, more: &str) -> Denial {
@@ -211,7 +278,7 @@ fn free_limit(message: &str, limit: u32, reset: Time, more: &str) -> Denial {
 #[must_use]
 pub fn free_per_minute(limit: u32, reset: Time) -> Denial {
     let more = r#","limit_source":"openrouter_free_tier_per_minute","provider_name":null"#;
-    free_limit("Rate limit exceeded: free-models-per-min. ", limit, reset, more)
+    free_limit("Rate limit exceeded: free-models-per-min. ", limit, reset, more).cause(Cause::FreeMinute)
 }
 
 /// 429: the account's free models today, below ten dollars of credits; `reset` is the next UTC midnight.
@@ -219,7 +286,7 @@ pub fn free_per_minute(limit: u32, reset: Time) -> Denial {
 pub fn free_per_day(limit: u32, reset: Time) -> Denial {
     let message =
         "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day";
-    free_limit(message, limit, reset, "")
+    free_limit(message, limit, reset, "").cause(Cause::FreeDay)
 }
 
 /// 429: the account's free models today, with ten dollars of credits or more.
@@ -227,6 +294,7 @@ pub fn free_per_day(limit: u32, reset: Time) -> Denial {
 pub fn free_per_day_high_balance(limit: u32, reset: Time) -> Denial {
     let more = r#","limit_source":"openrouter_free_tier_daily""#;
     free_limit("Rate limit exceeded: free-models-per-day-high-balance. ", limit, reset, more)
+        .cause(Cause::FreeDay)
 }
 
 /// 429: the provider's limit, whoever asks.
@@ -248,6 +316,83 @@ pub fn provider_rate_limited(model: &str, provider: &str) -> Denial {
     Denial::new(429, "Provider returned error").metadata(metadata)
 }
 
+/// 429 in the documented short form, which says nothing of whose limit it is (docs, Errors page).
+#[must_use]
+pub fn rate_limited() -> Denial {
+    Denial::new(429, "Rate limit exceeded")
+        .metadata(r#"{"error_type":"rate_limit_exceeded","provider_code":"rate_limited"}"#)
+}
+
+/// 403: moderation of the input (docs, Errors page).
+#[must_use]
+pub fn flagged(model: &str, provider: &str) -> Denial {
+    let metadata = fill(
+        concat!(
+            r#"{"reasons":["violence"],"flagged_input":"the flagged part","provider_name":$provider,"#,
+            r#""model_slug":$model}"#,
+        ),
+        &[("provider", &quoted(provider)), ("model", &quoted(model))],
+    );
+    Denial::new(403, "Your chosen model requires moderation and your input was flagged").metadata(metadata)
+}
+
+/// 403: a guardrail (docs, Guardrails page).
+#[must_use]
+pub fn blocked() -> Denial {
+    Denial::new(403, "Request blocked: prompt injection patterns detected")
+        .metadata(r#"{"patterns":["ignore all previous instructions"]}"#)
+}
+
+/// 403: the provider serves no callers from this region.
+#[must_use]
+pub fn region_refused(provider: &str) -> Denial {
+    let metadata = fill(
+        concat!(
+            r#"{"raw":"{\"error\":{\"code\":\"unsupported_country_region_territory\",\"message\":"#,
+            r#"\"Country, region, or territory not supported\"}}","provider_name":$provider}"#,
+        ),
+        &[("provider", &quoted(provider))],
+    );
+    Denial::new(403, "Provider returned error").metadata(metadata)
+}
+
+/// 404: the account's privacy settings leave no provider.
+#[must_use]
+pub fn data_policy() -> Denial {
+    Denial::new(
+        404,
+        "No endpoints available matching your guardrail restrictions and data policy. Configure: \
+         https://openrouter.ai/settings/privacy",
+    )
+}
+
+/// 404: nobody serves the model.
+#[must_use]
+pub fn no_endpoints(model: &str) -> Denial {
+    Denial::new(404, format!("No endpoints found for {model}."))
+}
+
+/// 502: the connection to the provider broke.
+#[must_use]
+pub fn connection_lost() -> Denial {
+    Denial::new(502, "Network connection lost.").metadata(r#"{"error_type":"provider_unavailable"}"#)
+}
+
+/// 500, 408, 504, 524 or 529 in the words of `OpenRouter`'s `OpenAPI` document.
+#[must_use]
+pub fn plain(status: u16) -> Denial {
+    let message = match status {
+        400 => "Invalid request parameters",
+        408 => "Operation timed out. Please try again later.",
+        413 => "Request payload too large",
+        500 => "Internal Server Error",
+        503 => "Service temporarily unavailable",
+        504 | 524 => "Request timed out. Please try again later.",
+        _ => "Provider returned error",
+    };
+    Denial::new(status, message)
+}
+
 /// 502: the provider answered with an error.
 #[must_use]
 pub fn provider_error(provider: &str) -> Denial {
@@ -264,7 +409,7 @@ pub fn provider_error(provider: &str) -> Denial {
 /// 503.
 #[must_use]
 pub fn unavailable() -> Denial {
-    Denial::new(503, "Service temporarily unavailable")
+    plain(503)
 }
 
 /// 429 of all providers of a model at once, which has `http_status` in place of `code` (docs, Errors page).
@@ -289,6 +434,22 @@ pub fn at_capacity(model: &str, retry_after: u64) -> Canned {
     answer
 }
 
+/// 503 of a model without a working provider, with `availability` (docs, Errors page).
+#[must_use]
+pub fn temporarily_unavailable(model: &str, retry_after: u64) -> Canned {
+    let body = fill(
+        concat!(
+            r#"{"error":{"message":"No provider can serve this model now.","http_status":503,"#,
+            r#""availability":{"code":"temporarily_unavailable","retryable":true,"retry_after":$seconds,"#,
+            r#""requested_models":[$model]}}}"#,
+        ),
+        &[("seconds", &retry_after.to_string()), ("model", &quoted(model))],
+    );
+    let mut answer = Canned::json(503, body);
+    answer.headers.push(("retry-after".to_owned(), retry_after.to_string()));
+    answer
+}
+
 /// An error page of the edge: HTML under any status.
 #[must_use]
 pub fn edge_page(status: u16) -> Canned {
@@ -306,8 +467,10 @@ pub fn edge_page(status: u16) -> Canned {
 #[cfg(test)]
 mod tests {
     use super::{
-        at_capacity, free_per_day, free_per_day_high_balance, free_per_minute, in_flight_budget, key_limit,
-        no_credits, provider_rate_limited, too_dear, user_not_found,
+        at_capacity, blocked, connection_lost, flagged, free_per_day, free_per_day_high_balance,
+        free_per_minute, in_flight_budget, key_limit, key_limit_402, no_credits, provider_rate_limited,
+        rate_limited, region_refused, temporarily_unavailable, too_dear, too_dear_for_key, user_not_found,
+        weight_exceeds_budget,
     };
     use crate::clock::Time;
 
@@ -334,7 +497,19 @@ mod tests {
 
     #[test]
     fn every_body_is_json() {
-        let denials = [no_credits(), too_dear(64_000, 2_666), in_flight_budget(3)];
+        let denials = [
+            no_credits(),
+            too_dear(64_000, 2_666),
+            too_dear_for_key(64_000, 2_666),
+            in_flight_budget(3),
+            weight_exceeds_budget(),
+            key_limit_402("daily"),
+            rate_limited(),
+            flagged("a/b", "P"),
+            blocked(),
+            region_refused("P"),
+            connection_lost(),
+        ];
         for denial in denials.iter().chain(&[provider_rate_limited("a/b", "DigitalOcean")]) {
             let body: serde_json::Value = serde_json::from_str(&denial.body()).unwrap();
             assert_eq!(body["error"]["code"], denial.status);
@@ -343,5 +518,8 @@ mod tests {
         }
         let body: serde_json::Value = serde_json::from_slice(&at_capacity("a/b", 40).body).unwrap();
         assert_eq!(body["error"]["availability"]["retry_after"], 40);
+        let body: serde_json::Value =
+            serde_json::from_slice(&temporarily_unavailable("a/b", 7).body).unwrap();
+        assert_eq!(body["error"]["availability"]["retry_after"], 7);
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::errors::Denial;
 use super::record::Attempt;
+use crate::clock::Time;
 
 /// A rule: when a request matches, that happens.
 ///
@@ -21,8 +22,21 @@ pub struct Fault {
     test: Option<Test>,
     skip: usize,
     times: Option<usize>,
-    before_body: bool,
+    span: Option<(Time, Time)>,
+    share: Option<(u64, u64)>,
+    stage: Stage,
     then: Vec<Then>,
+}
+
+/// How far a request has come when a rule may strike it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its head is here.
+    Head,
+    /// All of it is here.
+    Whole,
+    /// Account and quota have let it through, and counted it.
+    Provider,
 }
 
 type Test = Arc<dyn Fn(&Attempt) -> bool + Send + Sync>;
@@ -36,6 +50,8 @@ pub enum Then {
     Deny(Denial),
     /// Status 200, and this JSON in place of the content: the only `data:` of a stream, or the body.
     ErrorInside(String),
+    /// The same error as the only event of a stream under status 200, in the dialect's form, or as the body.
+    DenyInside(Denial),
     /// A stream breaks off after so much with an error chunk in the dialect's form, then ends.
     ErrorAfter(After, Denial),
     /// The head waits so long; the rest is as usual.
@@ -67,6 +83,19 @@ impl Then {
     #[must_use]
     pub fn close(how: Close) -> Self {
         Self::Wire(vec![Step::Close(how)])
+    }
+
+    /// Whether nothing of the real answer goes out.
+    pub(super) fn replaces(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer(_)
+                | Self::Deny(_)
+                | Self::ErrorInside(_)
+                | Self::DenyInside(_)
+                | Self::Stall
+                | Self::Wire(_)
+        )
     }
 
     /// `bytes` instead of an answer, then the end of the connection.
@@ -140,7 +169,9 @@ impl Fault {
             test: None,
             skip: 0,
             times: None,
-            before_body: false,
+            span: None,
+            share: None,
+            stage: Stage::Whole,
             then: vec![then],
         }
     }
@@ -211,7 +242,29 @@ impl Fault {
     /// not known.
     #[must_use]
     pub fn before_body(mut self) -> Self {
-        self.before_body = true;
+        self.stage = Stage::Head;
+        self
+    }
+
+    /// Strikes requests for inference that account and quota let through: they are counted, as those are that a
+    /// provider fails.
+    #[must_use]
+    pub fn of_the_provider(mut self) -> Self {
+        self.stage = Stage::Provider;
+        self
+    }
+
+    /// Only requests that arrive from `from` until before `until`, by the simulator's clock.
+    #[must_use]
+    pub fn between(mut self, from: Time, until: Time) -> Self {
+        self.span = Some((from, until));
+        self
+    }
+
+    /// Hits about `share` of a thousand matching requests, chosen by chance; the same `seed` chooses the same ones.
+    #[must_use]
+    pub fn of_a_thousand(mut self, share: u64, seed: u64) -> Self {
+        self.share = Some((share, seed));
         self
     }
 
@@ -221,6 +274,7 @@ impl Fault {
             && is(&self.model, &attempt.model)
             && is(&self.key, &attempt.key)
             && (!self.reused || attempt.nth_on_connection > 1)
+            && self.span.is_none_or(|(from, until)| (from..until).contains(&attempt.at))
             && self.test.as_ref().is_none_or(|test| test(attempt))
     }
 }
@@ -251,17 +305,42 @@ impl Faults {
     }
 
     /// What happens to `attempt`; nothing where all goes well.
-    pub(super) fn strike(&mut self, attempt: &Attempt, before_body: bool) -> Vec<Then> {
+    pub(super) fn strike(&mut self, attempt: &Attempt, stage: Stage) -> Vec<Then> {
         for (fault, seen) in &mut self.rules {
-            if fault.before_body != before_body || !fault.matches(attempt) {
+            if fault.stage != stage || !fault.matches(attempt) {
                 continue;
             }
             *seen += 1;
             let last = fault.times.map_or(usize::MAX, |times| fault.skip.saturating_add(times));
-            if *seen > fault.skip && *seen <= last {
+            let chosen = fault.share.is_none_or(|(share, seed)| drawn(seed, *seen as u64) < share);
+            if *seen > fault.skip && *seen <= last && chosen {
                 return fault.then.clone();
             }
         }
         Vec::new()
+    }
+}
+
+/// A number below 1000 for the request `nth`, spread evenly (the finalizer of `SplitMix64`).
+fn drawn(seed: u64, nth: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % 1_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drawn;
+
+    #[test]
+    fn chance_keeps_to_its_share_and_its_seed() {
+        for seed in [0, 1, 7] {
+            let hit = (0..20_000).filter(|nth| drawn(seed, *nth) < 50).count();
+            assert!((900..1_100).contains(&hit), "{hit}");
+        }
+        let draw = |seed| (0..8).map(|nth| drawn(seed, nth)).collect::<Vec<_>>();
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3), draw(4));
     }
 }

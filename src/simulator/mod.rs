@@ -22,6 +22,7 @@ mod dialect;
 pub mod errors;
 mod fault;
 mod record;
+mod resource;
 mod route;
 mod scenario;
 mod script;
@@ -29,10 +30,12 @@ mod text;
 mod wire;
 
 pub use books::KeyUsage;
+pub use errors::Cause;
 pub use fault::{After, Canned, Close, Fault, Step, Then};
-pub use record::{Attempt, Outcome};
-pub use scenario::{Account, Key, Model, Pace, Reset, Scenario};
+pub use record::{Attempt, Class, Outcome};
+pub use scenario::{Account, Key, Model, Pace, Quirk, Reset, Scenario};
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -47,8 +50,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{Clock, Time};
 use books::Books;
+use errors::Denial;
 use fault::Faults;
 use record::Records;
+use resource::Resources;
 use wire::Wire;
 
 /// A running simulator; dropping it stops it.
@@ -84,6 +89,9 @@ struct State {
     generation_delay: Duration,
     usage_with_finish: bool,
     open_credits: bool,
+    quirks: Vec<Quirk>,
+    url_origin: String,
+    resources: Resources,
     keep_body: usize,
 }
 
@@ -141,6 +149,24 @@ impl Simulator {
         self.shared.records.all()
     }
 
+    /// How many attempts there were of each kind that `of` tells apart, such as
+    /// `|attempt| (attempt.key.clone(), attempt.status)`.
+    #[must_use]
+    pub fn count<K: Ord>(&self, of: impl FnMut(&Attempt) -> K) -> BTreeMap<K, usize> {
+        let mut counts = BTreeMap::new();
+        for kind in self.attempts().iter().map(of) {
+            *counts.entry(kind).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The attempts that need not have been made, since an earlier answer had told that they would be refused:
+    /// the key was refused or its cap spent, the account without credits, its window used up.
+    #[must_use]
+    pub fn wasted(&self) -> Vec<Attempt> {
+        self.shared.records.wasted()
+    }
+
     /// Waits until `holds` of the attempts, looking again at each change; false when `timeout` passed first.
     /// `holds` must not ask this simulator for its attempts.
     pub fn wait_for(&self, holds: impl FnMut(&[Attempt]) -> bool, timeout: Duration) -> bool {
@@ -156,6 +182,14 @@ impl Simulator {
     /// From now on `fault` happens too, after those that were there before.
     pub fn add_fault(&self, fault: Fault) {
         self.shared.with(|state, _| state.faults.add(fault));
+    }
+
+    /// From now on, and for `span`, the provider of `model` fails every request with `denial`.
+    pub fn fail_model(&self, model: &str, span: Duration, denial: Denial) {
+        self.shared.with(|state, now| {
+            let fault = Fault::new(Then::Deny(denial)).on_model(model).between(now, now.after(span));
+            state.faults.add(fault.of_the_provider());
+        });
     }
 
     /// From now on all goes well.
@@ -220,11 +254,12 @@ impl Drop for Simulator {
 impl Shared {
     fn new(scenario: Scenario) -> Self {
         let now = at(&scenario.clock, scenario.clock_offset_ms);
+        let books = Books::new(&scenario, now);
         Self {
             records: Records::new(scenario.keep_attempts),
             clock: scenario.clock,
             state: Mutex::new(State {
-                books: Books::new(scenario.accounts, now),
+                books,
                 faults: Faults::new(scenario.faults),
                 models: scenario.models,
                 pace: scenario.pace,
@@ -233,6 +268,9 @@ impl Shared {
                 generation_delay: scenario.generation_delay,
                 usage_with_finish: scenario.usage_with_finish,
                 open_credits: scenario.open_credits,
+                quirks: scenario.quirks,
+                url_origin: scenario.url_origin,
+                resources: Resources::default(),
                 keep_body: scenario.keep_body,
             }),
             wires: Mutex::new(Vec::new()),

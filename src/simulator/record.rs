@@ -1,13 +1,16 @@
 //! What arrived and what became of it: the attempts, for tests to look at and to wait for.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use super::errors::Cause;
 use crate::clock::Time;
+
+const MINUTE_MS: i64 = 60_000;
 
 /// One request that arrived.
 #[derive(Clone, Debug)]
@@ -28,6 +31,10 @@ pub struct Attempt {
     pub target: String,
     /// The name of the key it came with, where that is known.
     pub key: Option<String>,
+    /// The id of that key's account.
+    pub account: Option<String>,
+    /// Which of an account's quotas it draws on.
+    pub class: Class,
     /// All its headers; `Debug` shows no credentials.
     pub headers: HeaderMap,
     /// The beginning of its body, up to `keep_body`.
@@ -46,6 +53,8 @@ pub struct Attempt {
     pub stream: bool,
     /// The status it was answered with.
     pub status: Option<u16>,
+    /// What the answer told of the key or its account, where it refused the request for that.
+    pub cause: Option<Cause>,
     /// When the head of the answer was ready.
     pub answered: Option<Instant>,
     /// `X-Generation-Id` of the answer.
@@ -70,6 +79,55 @@ impl Attempt {
     pub fn credential(&self) -> Option<&str> {
         credential(&self.headers)
     }
+}
+
+/// Which of an account's quotas a request draws on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Runs a model that ends in `:free`.
+    Free,
+    /// Runs another model.
+    Paid,
+    /// Runs none, or none is known.
+    #[default]
+    Other,
+}
+
+/// The attempts among `all`, oldest first, that were refused for a reason that an earlier answer had told and
+/// that still held: the same key refused or capped, the same account without credits or with a used-up window.
+pub(super) fn wasted(all: &[Attempt]) -> Vec<Attempt> {
+    let mut told: HashMap<(Cause, &str, Option<Class>, i64), Instant> = HashMap::new();
+    let mut wasted = Vec::new();
+    for attempt in all {
+        let (Some(key), Some(account)) = (attempt.key.as_deref(), attempt.account.as_deref()) else {
+            continue;
+        };
+        let Some(cause) = attempt.cause else {
+            if attempt.status.is_some_and(|status| status < 300) {
+                // What serves again was mended.
+                told.retain(|(_, subject, class, _), _| {
+                    *subject != key && (*subject != account || *class != Some(attempt.class))
+                });
+            }
+            continue;
+        };
+        let (subject, class, window) = match cause {
+            Cause::Key | Cause::Cap => (key, None, 0),
+            // An account without credits may still serve free models.
+            Cause::Credits => (account, Some(attempt.class), 0),
+            Cause::FreeMinute => (account, None, attempt.at.0.div_euclid(MINUTE_MS)),
+            Cause::FreeDay => (account, None, i64::from(attempt.at.day().0)),
+            // What the next request costs, and what is in flight then, can't be known.
+            Cause::TooDear | Cause::InFlight => continue,
+        };
+        let Some(answered) = attempt.answered else { continue };
+        let first = told.entry((cause, subject, class, window)).or_insert(answered);
+        if *first < attempt.arrived {
+            wasted.push(attempt.clone());
+        }
+        *first = answered.min(*first);
+    }
+    wasted
 }
 
 /// The bearer of `headers`, else their `x-api-key`, which `OpenRouter` takes as well (docs, API keys page).
@@ -151,6 +209,11 @@ impl Records {
 
     pub(super) fn all(&self) -> Vec<Attempt> {
         self.lock().list.iter().cloned().collect()
+    }
+
+    /// Those that an earlier answer could have spared.
+    pub(super) fn wasted(&self) -> Vec<Attempt> {
+        wasted(self.lock().list.make_contiguous())
     }
 
     /// Waits until `holds` of the attempts; false when `timeout` passed first.

@@ -13,6 +13,8 @@ use super::dialect::Said;
 use super::errors::{self, Denial};
 use super::fault::Canned;
 use super::record::credential;
+use super::resource;
+use super::scenario::Quirk;
 use super::script::Script;
 use super::{Shared, State};
 use crate::clock::Time;
@@ -44,17 +46,32 @@ pub(super) fn answer(shared: &Shared, head: &Parts, body: &Bytes) -> Reply {
     let dialect = Dialect::of(path).filter(|_| head.method == Method::POST);
     let id = shared.next_generation();
     shared.with(|state, now| {
+        let inside = state.quirks.contains(&Quirk::DenialsInside);
         let reply = match (dialect, asker(state, head, path, now)) {
             (_, Err(denial)) => Err(denial),
-            (Some(dialect), Ok(Some(key))) => inference(state, dialect, key, body, id, now),
-            (None, Ok(key)) => other(state, head, path, key, now).map(json),
+            (Some(dialect), Ok(Some(key))) => match inference(state, dialect, key, body, id.clone(), now) {
+                Err(denial) if inside && denial.cause.is_some() && streams(body) => {
+                    Ok(Reply::denial_inside(&denial, Some(dialect), true, id))
+                }
+                reply => reply,
+            },
+            (None, Ok(key)) => {
+                match key.and_then(|key| resource::answer(state, head, path, key, body, &id, now)) {
+                    Some(reply) => reply,
+                    None => other(state, head, path, key, now).map(json),
+                }
+            }
             (Some(_), Ok(None)) => Err(errors::missing_authentication()),
         };
         reply.unwrap_or_else(|denial| Reply::denial(&denial, dialect))
     })
 }
 
-fn json(body: String) -> Reply {
+fn streams(body: &[u8]) -> bool {
+    Asked::read(body).is_some_and(|asked| asked.stream)
+}
+
+pub(super) fn json(body: String) -> Reply {
     Reply::canned(Canned::json(200, body))
 }
 
@@ -109,7 +126,9 @@ fn other(
         }
         ("/models/count", _) => Ok(format!(r#"{{"data":{{"count":{}}}}}"#, state.models.len())),
         ("/providers", _) => Ok(r#"{"data":[]}"#.to_owned()),
-        ("/key" | "/auth/key", Some(key)) => Ok(catalogue::key(&mut state.books, key, now)),
+        ("/key" | "/auth/key", Some(key)) => {
+            Ok(catalogue::key(&mut state.books, key, state.quirks.contains(&Quirk::ShortKey), now))
+        }
         ("/credits", Some(key)) => Ok(catalogue::credits(&state.books, key)),
         ("/generation", Some(key)) => generation(state, head, key, now),
         _ if managed => Ok(r#"{"data":[]}"#.to_owned()),
@@ -136,8 +155,13 @@ fn inference(
     if state.books.key(key).management {
         return Err(Denial::new(403, "Management keys cannot be used for inference"));
     }
-    let asked = Asked::read(body).ok_or_else(|| Denial::new(400, "Invalid request parameters"))?;
-    let model = match &asked.model {
+    let asked = Asked::read(body).ok_or_else(|| errors::plain(400))?;
+    let preset = asked.model.as_deref().and_then(|name| name.strip_prefix("@preset/"));
+    let named = match preset {
+        Some(slug) => Some(resource::preset(state, slug, key).ok_or_else(|| errors::no_endpoints(slug))?),
+        None => asked.model.clone(),
+    };
+    let model = match &named {
         // The account's default model.
         None => state.models.first(),
         Some(name) => state.models.iter().find(|model| model.id == *name),
@@ -156,13 +180,14 @@ fn inference(
     let charge = Charge { id: id.clone(), streamed, planned: tokens.len() as u64, written: 0 };
     let mut generation = Generation::new(id.clone(), model.clone(), prompt, streamed, now);
     generation.finish = finish;
-    state.books.open(key, generation);
+    state.books.open(key, generation, &asked.texts, most);
 
     let said = Said {
         id: id.clone(),
         created: now.0.div_euclid(1_000),
         model,
         prompt_tokens: prompt,
+        cached_tokens: state.books.cached(&id),
         tokens,
         finish,
         usage_with_finish: state.usage_with_finish,
@@ -176,5 +201,5 @@ fn inference(
     if streamed {
         headers.push(("cache-control".to_owned(), "no-cache".to_owned()));
     }
-    Ok(Reply { status: 200, headers, script, said: Some(said), charge: Some(charge) })
+    Ok(Reply { status: 200, headers, script, said: Some(said), charge: Some(charge), cause: None })
 }

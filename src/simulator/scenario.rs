@@ -35,6 +35,13 @@ pub struct Scenario {
     pub usage_with_finish: bool,
     /// Whether `GET /credits` answers keys that are not management keys.
     pub open_credits: bool,
+    /// How long after a request to a free model `GET /key` counts it.
+    pub key_lag: Duration,
+    /// What stands before `/api/v1` in the URLs of videos; nothing makes them relative. Both occur in
+    /// `OpenRouter`'s documentation.
+    pub url_origin: String,
+    /// What it does in another way than it usually does.
+    pub quirks: Vec<Quirk>,
     /// How many bytes of each request's body are remembered.
     pub keep_body: usize,
     /// How many attempts are remembered; the oldest are forgotten first.
@@ -63,6 +70,9 @@ impl Scenario {
             generation_delay: Duration::ZERO,
             usage_with_finish: false,
             open_credits: false,
+            key_lag: Duration::ZERO,
+            url_origin: "https://openrouter.ai".to_owned(),
+            quirks: Vec::new(),
             keep_body: 1 << 20,
             keep_attempts: 100_000,
         }
@@ -75,10 +85,30 @@ impl Scenario {
         self
     }
 
+    /// The same with one more quirk.
+    #[must_use]
+    pub fn quirk(mut self, quirk: Quirk) -> Self {
+        self.quirks.push(quirk);
+        self
+    }
+
     /// All keys, account by account.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.accounts.iter().flat_map(|account| &account.keys)
     }
+}
+
+/// Something that `OpenRouter` was seen to do in two ways, or that its documentation leaves open: the rarer way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quirk {
+    /// `GET /key` tells no more than it did in 2025.
+    ShortKey,
+    /// A generation or another resource is known to the key that made it alone, not to all keys of its account.
+    OwnedByKey,
+    /// A spent cap of a key is a 402, as newer documentation has it, instead of the 403 seen live.
+    CapsAre402,
+    /// A stream is refused as its first event, under status 200, as was seen in 2025.
+    DenialsInside,
 }
 
 /// An account; credits and the quota of free models belong to it.
@@ -97,6 +127,9 @@ pub struct Account {
     pub free_per_day: Option<u32>,
     /// Requests to `:free` models already counted today when the simulator starts.
     pub free_used: u32,
+    /// What paid requests in flight may reserve together, nano-dollars; `None` bounds nothing (`OpenRouter` docs,
+    /// Limits page: newer accounts and those with little credit).
+    pub in_flight_budget: Option<i64>,
     /// Its keys.
     pub keys: Vec<Key>,
 }
@@ -112,6 +145,7 @@ impl Account {
             free_per_minute: 20,
             free_per_day: None,
             free_used: 0,
+            in_flight_budget: None,
             keys: Vec::new(),
         }
     }
@@ -127,6 +161,13 @@ impl Account {
     #[must_use]
     pub fn credits(mut self, nano: i64) -> Self {
         self.credits = nano;
+        self
+    }
+
+    /// The same with `left` requests to `:free` models left today.
+    #[must_use]
+    pub fn free_left(mut self, left: u32) -> Self {
+        self.free_used = self.daily_free().saturating_sub(left);
         self
     }
 
@@ -210,6 +251,9 @@ pub struct Model {
     pub prompt_price: i64,
     /// The price of a token written, nano-dollars.
     pub completion_price: i64,
+    /// The price of a token read that the account's last turn of the same conversation made warm, nano-dollars;
+    /// `None` caches nothing.
+    pub cached_price: Option<i64>,
     /// The longest context, tokens.
     pub context: u64,
     /// The longest answer, tokens; also what a request without `max_tokens` reserves.
@@ -229,6 +273,7 @@ impl Model {
             provider: provider.to_owned(),
             prompt_price,
             completion_price,
+            cached_price: None,
             context: 128_000,
             max_output: 16_384,
             answer_tokens: None,
