@@ -262,7 +262,20 @@ impl Lease {
     pub fn belongs_to(&self, _user_id: &str, _now: Time) {}
 }
 
+impl Lease {
+    /// Gives the key back as if it had never been lent: no attempt was made with it.
+    pub fn unused(self) {
+        self.pool.lock().change(self.slot, |rank| rank.used = rank.used.saturating_sub(1));
+    }
+}
+
 impl Tried {
+    /// Whether nothing was tried yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.accounts.is_empty()
+    }
+
     /// The request is not to be given this key again.
     pub fn key(&mut self, lease: &Lease) {
         self.keys.push(lease.slot);

@@ -5,6 +5,7 @@ mod body;
 mod headers;
 mod local;
 mod refusal;
+pub mod room;
 mod route;
 mod tap;
 
