@@ -114,6 +114,16 @@ impl Breakers {
         self.ask(model, now, true)
     }
 
+    /// Until when `model` holds everybody because it is down; none where it is not, or its next probe may leave. Lets
+    /// nobody leave.
+    #[must_use]
+    pub fn down_until(&self, model: &str, now: Time) -> Option<Time> {
+        if self.0.watched.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.0.lock().watched.get(model)?.down_until(now)
+    }
+
     fn ask(&self, model: &str, now: Time, is_patient: bool) -> Admission {
         let shared = &*self.0;
         if model.is_empty() {

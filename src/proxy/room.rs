@@ -343,11 +343,8 @@ impl<K: Keys> Place<K> {
                     () = &mut end => return self.give_up(),
                 },
                 Role::Driver => {
-                    // Listening before looking, so that nothing that returns in between is missed.
+                    // Made before looking, so that nothing that returns in between is missed.
                     let (key, model) = (room.keys.returned().notified(), room.breakers.returned().notified());
-                    tokio::pin!(key, model);
-                    key.as_mut().enable();
-                    model.as_mut().enable();
                     let doze = self.drive();
                     tokio::select! {
                         () = self.seat.notified() => {}
@@ -388,7 +385,8 @@ impl<K: Keys> Place<K> {
             (None, Some((need, why))) => {
                 self.room.at_last(&need, why, self.room.clock.now()).map_err(GaveUp::Patience)
             }
-            (None, None) => unreachable!("a request waits until it is settled"),
+            // Only after a look that broke off in the middle.
+            (None, None) => Err(GaveUp::Patience(Blocked::Keys(Exhausted { until: None, why: Vec::new() }))),
         };
         self.room.leave(queue);
         result

@@ -348,6 +348,9 @@ fn a_model_that_is_down_holds_no_other() {
     prove(&breakers, 0);
     take_down(&breakers, M);
     assert!(matches!(breakers.admit(M, at(0)), Admission::Wait(_)));
+    assert_eq!(breakers.down_until(M, at(0)), Some(at(2000)));
+    assert_eq!(breakers.down_until(M, at(2000)), None);
+    assert_eq!(breakers.down_until("other/model", at(0)), None);
     assert!(matches!(breakers.admit("other/model", at(0)), Admission::Go(_)));
     assert!(matches!(breakers.admit("", at(0)), Admission::Go(None)));
 }

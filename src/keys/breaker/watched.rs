@@ -126,6 +126,14 @@ impl Watched {
         Ok(())
     }
 
+    /// Until when it holds everybody.
+    pub(super) fn down_until(&self, now: Time) -> Option<Time> {
+        match &self.state {
+            State::Up(_) => None,
+            State::Down(down) => down.held_until(now),
+        }
+    }
+
     /// Takes over how an attempt ended: guarded attempt `number`, or one without a guard. The next guarded attempt will
     /// be `next`.
     pub(super) fn settle(&mut self, number: Option<u64>, report: Report, next: u64) -> Verdict {

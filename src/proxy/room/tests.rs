@@ -401,6 +401,8 @@ async fn a_lease_handed_to_one_who_left_goes_to_the_next() {
     world.pool.0.returned.notify_waiters();
     let Poll::Ready(Ok(_granted)) = poll(&mut first) else { panic!("not served") };
     assert_eq!(world.pool.0.books.lock().unwrap().stock, 0);
+    // The third, who drives now, has looked in vain.
+    settle().await;
     assert_eq!(world.served(), []);
     drop(second);
     settle().await;
