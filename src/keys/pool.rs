@@ -205,6 +205,14 @@ impl Lease {
         self.pool.run(now, |stock, now| stock.count_again(&self.lent, now));
     }
 
+    /// Gives the key back as if it had never been lent: no attempt was made with it.
+    pub fn unused(self) {
+        let mut stock = self.pool.lock();
+        let now = stock.now;
+        stock.uncount(&self.lent, now);
+        self.pool.publish(stock);
+    }
+
     /// Tells that the key served: what rested on suspicion is well again. Free of cost where nothing did.
     pub fn answered(&self, now: Time) {
         if self.is_open.swap(false, Ordering::Relaxed) {
@@ -242,6 +250,12 @@ impl Drop for Lease {
 }
 
 impl Tried {
+    /// Whether nothing was tried yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.accounts.is_empty()
+    }
+
     /// The request is not to be given this key again.
     pub fn key(&mut self, lease: &Lease) {
         self.keys.push(lease.lent.slot);

@@ -209,6 +209,13 @@ impl Window {
         self.set(self.used(now).saturating_add(amount), now);
     }
 
+    /// Takes one back that was counted in the window that `now` lies in.
+    pub(super) fn uncount(&mut self, now: Time) {
+        if self.covers(now) {
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
     /// Takes over how many there were. A rest that passed is forgotten.
     pub(super) fn set(&mut self, used: u64, now: Time) {
         self.rest = self.rest.filter(|rest| now < *rest);

@@ -7,6 +7,7 @@ mod headers;
 mod local;
 mod owned;
 mod refusal;
+pub mod room;
 mod route;
 mod tap;
 

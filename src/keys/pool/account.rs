@@ -122,6 +122,12 @@ impl Account {
         self.recent.add(1, now);
     }
 
+    pub(super) fn uncount_free(&mut self, now: Time) {
+        self.minute.uncount(now);
+        self.day.uncount(now);
+        self.recent.add(-1, now);
+    }
+
     /// The attempt `ticket` was answered: what it went to find out is well. True when that ends something.
     pub(super) fn proven(&mut self, class: Class, ticket: Ticket) -> bool {
         let mut ended = proven(&mut self.no_credits_free, ticket);

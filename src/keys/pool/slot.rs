@@ -139,6 +139,11 @@ impl Slot {
         self.free += u64::from(class == Class::Free);
     }
 
+    pub(super) fn uncount(&mut self, class: Class) {
+        self.used = self.used.saturating_sub(1);
+        self.free = self.free.saturating_sub(u64::from(class == Class::Free));
+    }
+
     /// The attempt `ticket` was answered: what it went to find out is well. True when that ends something.
     pub(super) fn proven(&mut self, class: Class, ticket: Ticket, now: Time) -> bool {
         let has_room = proven(&mut self.known.cap, ticket);

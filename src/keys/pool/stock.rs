@@ -335,6 +335,19 @@ impl Stock {
         self.settle(lent.slot, lent.class, false, now);
     }
 
+    /// Takes back the count of a lease that no attempt was made with.
+    pub(super) fn uncount(&mut self, lent: &Lent, now: Time) {
+        let slot = &mut self.slots[lent.slot];
+        slot.uncount(lent.class);
+        let account = slot.account;
+        if lent.class == Class::Free {
+            self.accounts[account].uncount_free(now);
+            self.came_back |= self.refresh_account(account, now);
+        } else {
+            self.came_back |= self.refresh(lent.slot, now);
+        }
+    }
+
     /// Takes a lease back, whose answer `is_open` when it told nothing.
     pub(super) fn give_back(&mut self, lent: &Lent, is_open: bool) {
         self.slots[lent.slot].in_flight -= 1;

@@ -230,3 +230,17 @@ async fn whoever_waits_is_roused_by_what_comes_back_early() {
         assert_eq!(lend_many(&pool, Class::Paid, 1, NOON).len(), 1, "{event}");
     }
 }
+
+#[test]
+fn a_lease_that_was_not_used_is_not_counted() {
+    let pool = pool(&["a"]);
+    for _ in 0..30 {
+        // The 20 of a minute would be used up.
+        lend(&pool, Class::Free, NOON).unused();
+    }
+    assert_eq!(pool.state(NOON).keys[0].used_today, 0);
+    let mut leases: Vec<_> = (0..20).map(|_| lend(&pool, Class::Free, NOON)).collect();
+    assert!(try_lend(&pool, Class::Free, NOON).is_err());
+    leases.remove(0).unused();
+    assert!(try_lend(&pool, Class::Free, NOON).is_ok());
+}
