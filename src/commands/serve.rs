@@ -26,7 +26,7 @@ use crate::keys::breaker::Breakers;
 use crate::keys::pool::KeyPool;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
-use crate::proxy::{Proxy, Settings, Shared};
+use crate::proxy::{Bounds, Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
 use crate::upstream::{Connector, Origin, Upstream};
 
@@ -92,12 +92,14 @@ pub(super) fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
             base: config.upstream.base.clone(),
             no_auth: config.no_auth,
             replay_bytes: config.replay_bytes,
+            replay_total: 256 << 20,
             body_timeout: config.body_timeout,
             max_uri_bytes: config.max_uri_bytes,
             max_wait: Duration::from_secs(60),
             commit_after: Duration::from_secs(1),
             affinity: true,
         },
+        bounds: Bounds::default(),
         ready: AtomicBool::new(true),
         clock,
     });

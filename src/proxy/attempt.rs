@@ -1,18 +1,26 @@
-//! The loop of attempts: lease a key, send, and either answer or try once more.
+//! One attempt: lease a key, send, and see whether what comes back is an answer to pass on.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 
+use super::Worker;
 use super::body::RequestBody;
+use super::failover;
 use super::headers::for_upstream;
-use super::refusal::Refusal;
-use crate::clock::Clock;
-use crate::keys::KeyName;
-use crate::keys::need::{Bind, Class, Need, Tried};
-use crate::keys::pool::{KeyPool, Lease};
-use crate::ledger::{Ledger, OpenEntry, Opening, Outcome, Previous};
-use crate::upstream::{Answer, Connection, Head, SendError, Upstream};
+use super::hold::{Begun, Form, Looking, Looks};
+use super::refusal::Refused;
+use crate::clock::Time;
+use crate::keys::breaker::{Admission, Probe};
+use crate::keys::need::{Bind, Class, Exhausted, Need, Tried};
+use crate::keys::pool::Lease;
+use crate::keys::{Key, KeyName};
+use crate::ledger::{OpenEntry, Opening, Previous};
+use crate::upstream::{Answer, Connection, Head, SendError};
 
 /// A request as it is to be sent, whichever key serves it.
 #[derive(Debug)]
@@ -30,78 +38,259 @@ pub(super) struct Demand<'a> {
     pub(super) conversation: Option<u64>,
     /// The key whose resource it asks for.
     pub(super) owner: Option<KeyName>,
+    /// How long it may wait for a key that rests.
+    pub(super) max_wait: Duration,
     pub(super) caller: Arc<str>,
     pub(super) model: Arc<str>,
     pub(super) path: Arc<str>,
 }
 
+impl Demand<'_> {
+    /// What it needs of a key, when it would like `prefer` and `tried` is out of the question.
+    pub(super) fn need<'n>(&'n self, prefer: Option<&'n KeyName>, tried: &'n Tried) -> Need<'n> {
+        let bind = match (&self.owner, prefer) {
+            (Some(owner), _) => Bind::Only(owner),
+            (None, Some(prefer)) => Bind::Prefer(prefer),
+            (None, None) => Bind::Free,
+        };
+        Need { model: &self.model, class: self.class, bind, tried }
+    }
+
+    /// Whether it runs a model that is known by name, and so may be down.
+    pub(super) fn runs_model(&self) -> bool {
+        self.inference && !self.model.is_empty()
+    }
+
+    /// The key that served its conversation last.
+    fn prefers(&self, worker: &Worker, now: Time) -> Option<KeyName> {
+        let affinity = worker.shared.settings.affinity.then_some(&worker.shared.affinity)?;
+        affinity.conversation(self.conversation?, now)
+    }
+}
+
+/// What upstream says.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Begun,
+    pub(super) form: Form,
+}
+
 /// An answer with what is to be settled at its end.
 #[derive(Debug)]
 pub(super) struct Answered {
-    pub(super) answer: Answer,
-    pub(super) lease: Lease,
+    pub(super) reply: Reply,
+    pub(super) holder: Holder,
     pub(super) entry: OpenEntry,
+    /// How many attempts there were.
+    pub(super) attempts: u32,
+    /// Whether it is an error, whatever its status.
+    pub(super) failed: bool,
 }
 
-/// What an attempt needs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tools<'a> {
-    pub(super) keys: &'a KeyPool,
-    pub(super) ledger: &'a Ledger,
-    pub(super) upstream: &'a Upstream,
-    pub(super) clock: &'a Clock,
+/// The key that answered.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// It is lent until the answer has passed.
+    Lease(Lease),
+    /// It went back: its error is passed on, since nothing better came after it.
+    Returned(Box<Key>),
 }
 
-/// Sends `demand` with the key that was used least, and once more with the same key when a kept-alive
-/// connection turns out to be dead before any byte of an answer.
-pub(super) async fn run(
-    tools: &Tools<'_>,
-    demand: &Demand<'_>,
-    body: &mut RequestBody,
-) -> Result<Answered, Refusal> {
-    let tried = Tried::default();
-    let need = Need { model: &demand.model, class: demand.class, bind: Bind::Free, tried: &tried };
-    let lease = tools.keys.lease(&need, tools.clock.now()).map_err(|_| Refusal::NoKeys)?;
-    let request = tools.ledger.next_request();
-    // What can be sent only once must not meet a connection that may be dead.
-    let mut connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };
-    let mut number = 1;
-    let mut previous = None;
-    loop {
-        let outgoing = body.outgoing().ok_or(Refusal::BodyBroken)?;
-        let at = tools.clock.now();
-        let mut entry = tools.ledger.entry(Opening {
-            request,
-            number,
-            at,
-            previous: previous.take(),
-            caller: Arc::clone(&demand.caller),
-            key: lease.key().name().shared(),
-            model: Arc::clone(&demand.model),
-            path: Arc::clone(&demand.path),
-        });
-        let headers = for_upstream(demand.headers, demand.access_token, lease.key(), demand.inference);
-        let head = Head { method: demand.method, target: demand.target, headers };
-        match tools.upstream.send(head, outgoing, connection).await {
-            Ok(answer) => return Ok(Answered { answer, lease, entry }),
-            Err(SendError::Stale) if connection == Connection::Any => {
-                entry.finish(Outcome::Failed);
-                tracing::debug!("sent again on a fresh connection: request {request}");
-                lease.count_again(tools.clock.now());
-                connection = Connection::Fresh;
-                number += 1;
-                previous = Some(Previous { key: lease.key().name().shared(), at });
-            }
-            // The caller broke its own upload off.
-            Err(SendError::RequestBody) => {
-                entry.finish(Outcome::Cancelled);
-                return Err(Refusal::BodyBroken);
-            }
-            Err(error) => {
-                entry.finish(Outcome::Failed);
-                tracing::warn!(key = %lease.key().name(), "request {request} failed: {error}");
-                return Err(Refusal::from(&error));
-            }
+impl Holder {
+    pub(super) fn key(&self) -> &Key {
+        match self {
+            Self::Lease(lease) => lease.key(),
+            Self::Returned(key) => key,
         }
     }
+}
+
+/// What lets an attempt leave.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) lease: Lease,
+    /// For a model that is down: this attempt finds out whether it is up again.
+    pub(super) probe: Option<Probe>,
+}
+
+/// What keeps an attempt from leaving.
+#[derive(Debug)]
+pub(super) enum Hurdle {
+    /// No key can serve it now.
+    Exhausted(Exhausted),
+    /// The model is down and is asked again then.
+    Down(Time),
+}
+
+/// Asks for leave to attempt `demand`.
+pub(super) fn admit(
+    worker: &Worker,
+    demand: &Demand<'_>,
+    need: &Need<'_>,
+    now: Time,
+) -> Result<Pass, Hurdle> {
+    let probe = match demand.runs_model().then(|| worker.shared.breakers.admit(need.model, now)) {
+        Some(Admission::Wait(until)) => return Err(Hurdle::Down(until)),
+        Some(Admission::Go(probe)) => probe,
+        None => None,
+    };
+    let lease = worker.shared.keys.lease(need, now).map_err(Hurdle::Exhausted)?;
+    Ok(Pass { lease, probe })
+}
+
+/// Which attempt it is.
+#[derive(Debug)]
+pub(super) struct Leave {
+    /// The request, as the ledger numbers it.
+    pub(super) request: u64,
+    /// 1 for its first attempt.
+    pub(super) number: u32,
+    pub(super) at: Time,
+    pub(super) previous: Option<Previous>,
+    pub(super) connection: Connection,
+}
+
+/// An attempt that brought no answer, or one that looks like an error.
+#[derive(Debug)]
+pub(super) struct Fallen {
+    pub(super) lease: Lease,
+    pub(super) probe: Option<Probe>,
+    pub(super) entry: OpenEntry,
+    pub(super) at: Time,
+    /// What looks like an error, or why there is nothing.
+    pub(super) brought: Result<Reply, SendError>,
+}
+
+/// Answers `demand`: with the first attempt if that goes well, as mostly, else with whatever it takes.
+pub(super) async fn run(
+    worker: &Worker,
+    demand: &Demand<'_>,
+    body: &mut RequestBody,
+) -> Result<Answered, Refused> {
+    let request = worker.shared.ledger.next_request();
+    let now = worker.shared.clock.now();
+    let prefer = demand.prefers(worker, now);
+    let pass = admit(worker, demand, &demand.need(prefer.as_ref(), &Tried::default()), now);
+    let first = match pass {
+        Ok(pass) => {
+            // What can be sent only once must not meet a connection that may be dead.
+            let connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };
+            let leave = Leave { request, number: 1, at: now, previous: None, connection };
+            match attempt(worker, demand, body, pass, leave).await {
+                Ok(answered) => return Ok(answered),
+                Err(fallen) => Ok(fallen),
+            }
+        }
+        Err(hurdle) => Err(hurdle),
+    };
+    // Boxed, so that requests that go well do not carry its size.
+    Box::pin(failover::go_on(worker, demand, body, request, prefer, first)).await
+}
+
+/// Sends `demand` once.
+#[expect(clippy::manual_async_fn, reason = "an async fn would hold each argument twice")]
+pub(super) fn attempt<'a>(
+    worker: &'a Worker,
+    demand: &'a Demand<'_>,
+    body: &'a mut RequestBody,
+    pass: Pass,
+    leave: Leave,
+) -> impl Future<Output = Result<Answered, Box<Fallen>>> {
+    let Pass { lease, probe } = pass;
+    let Leave { request, number, at, previous, connection } = leave;
+    tracing::debug!(key = %lease.key().name(), "request {request} goes out, attempt {number}");
+    let entry = worker.shared.ledger.entry(Opening {
+        request,
+        number,
+        at,
+        previous,
+        caller: Arc::clone(&demand.caller),
+        key: lease.key().name().shared(),
+        model: Arc::clone(&demand.model),
+        path: Arc::clone(&demand.path),
+    });
+    async move {
+        let sent = async {
+            let outgoing = body.outgoing().ok_or(SendError::RequestBody)?;
+            let headers = for_upstream(demand.headers, demand.access_token, lease.key(), demand.inference);
+            let head = Head { method: demand.method, target: demand.target, headers };
+            let mut sending = pin!(worker.upstream.send(head, outgoing, connection));
+            // The first look takes place where the answer arrives: mostly it is the last one, too.
+            poll_fn(|cx| sending.as_mut().poll(cx).map_ok(|answer| Arrived::new(demand, answer, cx))).await
+        };
+        let unclear = match sent.await {
+            Ok(Arrived { reply, looks: Looks::Good, .. }) => {
+                return Ok(well(worker, demand, lease, entry, reply, number));
+            }
+            Ok(Arrived { reply, looks: Looks::Bad, .. }) => {
+                return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
+            }
+            Err(error) => return Err(Box::new(Fallen { lease, probe, entry, at, brought: Err(error) })),
+            // Boxed, so that answers that are clear at once do not carry its size.
+            Ok(Arrived { mut reply, looking, .. }) => Box::pin(async move {
+                if reply.body.hold(looking, worker.shared.settings.commit_after).await {
+                    return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
+                }
+                Ok(well(worker, demand, lease, entry, reply, number))
+            }),
+        };
+        unclear.await
+    }
+}
+
+/// The answer to pass on, with the news that a key and a model answered well.
+pub(super) fn well(
+    worker: &Worker,
+    demand: &Demand<'_>,
+    lease: Lease,
+    entry: OpenEntry,
+    reply: Reply,
+    attempts: u32,
+) -> Answered {
+    let shared = &*worker.shared;
+    let now = shared.clock.now();
+    lease.answered(now);
+    if demand.runs_model() {
+        shared.breakers.answered(&demand.model);
+    }
+    let name = lease.key().name();
+    if let Some(conversation) = demand.conversation
+        && shared.settings.affinity
+    {
+        shared.affinity.keep(conversation, name, now);
+    }
+    if let Some(generation) = generation(&reply.headers) {
+        shared.affinity.own(generation, name, now);
+    }
+    Answered { reply, holder: Holder::Lease(lease), entry, attempts, failed: false }
+}
+
+/// An answer that has just come.
+#[derive(Debug)]
+struct Arrived {
+    reply: Reply,
+    looks: Looks,
+    looking: Looking,
+}
+
+impl Arrived {
+    fn new(demand: &Demand<'_>, answer: Answer, cx: &mut Context<'_>) -> Self {
+        let Answer { status, headers, body } = answer;
+        let form = Form::of(&headers);
+        let mut reply = Reply { status, headers, body: Begun::new(body), form };
+        let mut looking = Looking::new(form);
+        let looks = match status.as_u16() {
+            400.. => Looks::Bad,
+            200 if demand.inference => reply.body.look(&mut looking, cx),
+            _ => Looks::Good,
+        };
+        Self { reply, looks, looking }
+    }
+}
+
+/// The generation's id, where the head of an answer tells it (`OpenRouter` docs, Streaming).
+pub(super) fn generation(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-generation-id")?.to_str().ok()
 }

@@ -2,7 +2,10 @@
 
 mod attempt;
 mod body;
+mod budget;
+mod failover;
 mod headers;
+mod hold;
 mod local;
 mod refusal;
 mod route;
@@ -21,9 +24,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::attempt::{Demand, Tools};
-use self::body::RequestBody;
-use self::refusal::Refusal;
+use self::attempt::Demand;
+use self::body::{Keep, Kept, RequestBody};
+use self::budget::Budget;
+use self::refusal::{Refusal, Refused};
 use self::tap::{LogLine, Tap};
 use crate::access::Access;
 use crate::clock::Clock;
@@ -58,8 +62,17 @@ pub struct Shared {
     pub clock: Clock,
     /// What was configured.
     pub settings: Settings,
+    /// What all requests share of what is bounded.
+    pub bounds: Bounds,
     /// Whether `GET /ready` answers 200: true while requests are served, false from the stop signal on.
     pub ready: AtomicBool,
+}
+
+/// What is bounded over all requests.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    kept: Kept,
+    retries: Budget,
 }
 
 /// The configured part of the request path.
@@ -71,6 +84,8 @@ pub struct Settings {
     pub no_auth: bool,
     /// How much of an inference request's body is kept so that it can be read and sent again, bytes.
     pub replay_bytes: usize,
+    /// The same over all requests, bytes.
+    pub replay_total: usize,
     /// How long a caller's body may pause.
     pub body_timeout: Duration,
     /// The longest request target, bytes.
@@ -85,9 +100,13 @@ pub struct Settings {
 
 /// One worker's request path. Clones share it; it stays on its thread.
 #[derive(Clone, Debug)]
-pub struct Proxy {
+pub struct Proxy(Rc<Worker>);
+
+/// What one worker's requests share.
+#[derive(Debug)]
+struct Worker {
     shared: Arc<Shared>,
-    upstream: Rc<Upstream>,
+    upstream: Upstream,
 }
 
 /// Who is asking, once let in.
@@ -100,7 +119,7 @@ impl Proxy {
     /// A worker's request path to `upstream`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self { shared, upstream: Rc::new(upstream) }
+        Self(Rc::new(Worker { shared, upstream }))
     }
 
     /// Answers one request.
@@ -111,41 +130,46 @@ impl Proxy {
         // Taken apart before the future begins, which then holds each part once.
         let (parts, body) = request.into_parts();
         async move {
-            if let Some(answer) = self.probe(&parts) {
+            let worker = self.0;
+            if let Some(answer) = worker.probe(&parts) {
                 return Ok(answer);
             }
-            Ok(self.relay(&parts, body).await.unwrap_or_else(|refusal| {
+            Ok(worker.relay(&parts, body).await.unwrap_or_else(|refused| {
                 tracing::debug!(
                     target: "hermux::request",
-                    status = refusal.status().as_u16(),
+                    status = refused.refusal.status().as_u16(),
                     "{} refused: {}",
                     route::brief(parts.uri.path()),
-                    refusal.message(),
+                    refused.refusal.message(),
                 );
-                refusal.into_response(route::dialect_of(&parts.uri))
+                refused.into_response(route::dialect_of(&parts.uri))
             }))
         }
     }
+}
 
-    async fn relay(&self, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refusal> {
-        let Shared { settings, .. } = &*self.shared;
+impl Worker {
+    async fn relay(self: &Rc<Self>, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refused> {
+        let Shared { settings, bounds, .. } = &*self.shared;
         if headers::framing_is_odd(&parts.headers) {
-            return Err(Refusal::BadRequest("the request's framing is ambiguous"));
+            return Err(Refusal::BadRequest("the request's framing is ambiguous").into());
         }
         let route = match route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes) {
             // What may not be used by anybody is told only to those who may use the rest.
             Err(Refusal::ManagementOnly) => {
-                return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly));
+                return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly).into());
             }
             route => route?,
         };
         let caller = self.admit(parts)?;
         if headers::is_in_query(parts.uri.query(), caller.access_token) {
-            return Err(Refusal::BadRequest("the access token belongs in a header, not in the query"));
+            return Err(Refusal::BadRequest("the access token belongs in a header, not in the query").into());
         }
+        let max_wait = headers::max_wait(&parts.headers, settings.max_wait)?;
 
-        let keep =
+        let most =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
+        let keep = Keep { most, total: settings.replay_total, kept: &bounds.kept };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
         let wanted = if route.inference { request::peek(body.beginning()) } else { Wanted::default() };
         let class = match wanted.is_free() {
@@ -163,27 +187,24 @@ impl Proxy {
             class,
             conversation: None,
             owner: None,
+            max_wait,
             caller: caller.name,
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: Arc::from(route::label(route.path)),
         };
-        let tools = Tools {
-            keys: &self.shared.keys,
-            ledger: &self.shared.ledger,
-            upstream: &self.upstream,
-            clock: &self.shared.clock,
-        };
-        let answered = attempt::run(&tools, &demand, &mut body).await?;
+        let answered = attempt::run(self, &demand, &mut body).await?;
 
         let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
             caller: demand.caller,
             model: demand.model,
             path: demand.path,
         });
-        let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
-        headers::for_caller(&mut headers, tap.lease().key());
+        let attempts = answered.attempts;
+        let (mut tap, status, mut headers) =
+            Tap::new(Rc::clone(self), answered, route.inference, route.dialect, log);
+        headers::for_caller(&mut headers, tap.key(), attempts);
         tap.begin();
-        let body = if tap.hides_what_it_says(&headers) {
+        let body = if tap.hides_what_it_says() {
             // A key in it could not be found, so it stays here.
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
