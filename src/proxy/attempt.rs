@@ -190,7 +190,8 @@ pub(super) async fn run(
 }
 
 /// Sends `demand` once.
-#[expect(clippy::manual_async_fn, reason = "an async fn would hold each argument twice")]
+///
+/// No `async fn`, which would hold each argument twice.
 pub(super) fn attempt<'a>(
     worker: &'a Worker,
     demand: &'a Demand<'_>,
@@ -222,7 +223,7 @@ pub(super) fn attempt<'a>(
         };
         let unclear = match sent.await {
             Ok(Arrived { reply, looks: Looks::Good, .. }) => {
-                return Ok(well(worker, demand, lease, entry, reply, number));
+                return Ok(well(worker, demand, Pass { lease, probe }, entry, reply, number));
             }
             Ok(Arrived { reply, looks: Looks::Bad, .. }) => {
                 return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
@@ -233,7 +234,7 @@ pub(super) fn attempt<'a>(
                 if reply.body.hold(looking, worker.shared.settings.commit_after).await {
                     return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
                 }
-                Ok(well(worker, demand, lease, entry, reply, number))
+                Ok(well(worker, demand, Pass { lease, probe }, entry, reply, number))
             }),
         };
         unclear.await
@@ -244,11 +245,12 @@ pub(super) fn attempt<'a>(
 pub(super) fn well(
     worker: &Worker,
     demand: &Demand<'_>,
-    lease: Lease,
+    pass: Pass,
     entry: OpenEntry,
     reply: Reply,
     attempts: u32,
 ) -> Answered {
+    let Pass { lease, probe: _probe } = pass;
     let shared = &*worker.shared;
     let now = shared.clock.now();
     lease.answered(now);

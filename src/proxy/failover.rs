@@ -205,10 +205,16 @@ impl Failover<'_, '_> {
         };
         let attempts = self.attempts;
         let Some(fault) = fault else {
-            return Next::Answer(Box::new(well(self.worker, self.demand, lease, entry, reply, attempts)));
+            return Next::Answer(Box::new(well(
+                self.worker,
+                self.demand,
+                Pass { lease, probe },
+                entry,
+                reply,
+                attempts,
+            )));
         };
-        let next = self.learn(&fault, &lease);
-        drop(probe);
+        let next = self.learn(&fault, &lease, probe);
         let is_callers = !matches!(fault.whose, Whose::Key | Whose::Account | Whose::FreeModels);
         if let Next::End = next
             && is_callers
@@ -253,7 +259,7 @@ impl Failover<'_, '_> {
     }
 
     /// Lets rest what is at fault, and finds out what may help.
-    fn learn(&mut self, fault: &Fault, lease: &Lease) -> Next {
+    fn learn(&mut self, fault: &Fault, lease: &Lease, _probe: Option<Probe>) -> Next {
         let now = self.now();
         if let Some(user) = &fault.user_id {
             lease.belongs_to(user, now);
@@ -263,7 +269,6 @@ impl Failover<'_, '_> {
             lease.bench(rest, now);
         }
         let is_models = fault.whose == Whose::Model && !fault.byok && self.demand.runs_model();
-        // Before it is asked for leave again.
         if is_models {
             self.worker.shared.breakers.failed(&self.demand.model, fault.until, now);
         }

@@ -119,8 +119,9 @@ impl Refusal {
                 StatusCode::PAYMENT_REQUIRED
             }
             // Not 401: the caller's access token is in order.
-            Refusal::Exhausted { after: None, .. } => StatusCode::FORBIDDEN,
-            Refusal::ManagementOnly | Refusal::NotLocal => StatusCode::FORBIDDEN,
+            Refusal::Exhausted { after: None, .. } | Refusal::ManagementOnly | Refusal::NotLocal => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
