@@ -28,7 +28,8 @@ use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
-use crate::proxy::{Proxy, Settings, Shared};
+use crate::proxy::room::Room;
+use crate::proxy::{Bounds, Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
 use crate::upstream::{Connector, Origin, Upstream};
 
@@ -91,11 +92,14 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let address = listener.local_addr().context("could not read the listener's address")?;
 
     let counts = (pool.len(), access.len());
+    let breakers = Breakers::default();
+    let room = Room::new(pool.clone(), breakers.clone(), clock.clone());
     let shared = Arc::new(Shared {
         access: ArcSwap::from_pointee(access),
         keys: pool,
         affinity: recall::affinity(&ledger, clock.now()),
-        breakers: Breakers::default(),
+        breakers,
+        room,
         ledger,
         settings: Settings {
             base: config.upstream.base.clone(),
@@ -109,6 +113,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
             affinity: !config.no_affinity,
         },
         remembering: Mutex::default(),
+        bounds: Bounds::default(),
         ready: AtomicBool::new(true),
         clock,
     });
@@ -198,12 +203,13 @@ fn open_control(config: &Config, shared: &Shared, address: SocketAddr) -> Option
         address: address.to_string(),
         tokens: std::path::absolute(&config.tokens).unwrap_or_else(|_| config.tokens.clone()),
     };
-    let view = View {
-        server,
-        keys: shared.keys.clone(),
-        clock: shared.clock.clone(),
-        waiting: Box::new(Waiting::default),
+    let room = shared.room.clone();
+    let waiting = move || {
+        let state = room.state();
+        Waiting { requests: state.waiting, callers: state.callers.len() }
     };
+    let view =
+        View { server, keys: shared.keys.clone(), clock: shared.clock.clone(), waiting: Box::new(waiting) };
     let opened = Control::open(&config.data_dir, view);
     opened
         .inspect_err(|error| {

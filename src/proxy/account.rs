@@ -117,7 +117,13 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, lease: &Lease, status: StatusCode, mut headers: HeaderMap, body: &[u8]) {
+    fn add(
+        &mut self,
+        (lease, number): (&Lease, u32),
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: &[u8],
+    ) {
         if status == StatusCode::OK
             && let Some(credits) = Credits::parse(body)
         {
@@ -134,7 +140,7 @@ impl Gathered {
         if has_refusal || (self.other.is_some() && status != StatusCode::FORBIDDEN) {
             return;
         }
-        for_caller(&mut headers, lease.key());
+        for_caller(&mut headers, lease.key(), number);
         let mut body = body.to_vec();
         redact(&mut body, lease.key().expose().as_bytes());
         headers.remove(http::header::CONTENT_LENGTH);
@@ -161,7 +167,11 @@ pub(super) async fn credits(
     asked: &Asked<'_>,
 ) -> Result<Response<ProxyBody>, Refusal> {
     let mut gathered = Gathered::default();
-    let mut failure = if shared.keys.is_empty() { Refusal::NoKeys } else { Refusal::ManagementOnly };
+    let mut failure = if shared.keys.is_empty() {
+        Refusal::Exhausted { after: None, why: Vec::new() }
+    } else {
+        Refusal::ManagementOnly
+    };
     let mut tried = Tried::default();
     let mut names = HashSet::new();
     let request = shared.ledger.next_request();
@@ -189,7 +199,7 @@ pub(super) async fn credits(
         entry.finish(if went_well { Outcome::Complete } else { Outcome::Failed });
         tried.account(&lease);
         match answered {
-            Ok(Ok((status, headers, body))) => gathered.add(&lease, status, headers, &body),
+            Ok(Ok((status, headers, body))) => gathered.add((&lease, number), status, headers, &body),
             Ok(Err(refusal)) => failure = refusal,
             Err(_) => failure = too_late(),
         }
@@ -346,7 +356,7 @@ mod tests {
         let mut gathered = Gathered::default();
         for (status, body) in answers {
             let status = StatusCode::from_u16(*status).unwrap();
-            gathered.add(&lease(), status, HeaderMap::new(), body.as_bytes());
+            gathered.add((&lease(), 1), status, HeaderMap::new(), body.as_bytes());
         }
         gathered.answer().map(|response| (response.status().as_u16(), read(response)))
     }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,22 +19,66 @@ use super::headers::clean_trailers_for_upstream;
 use super::refusal::Refusal;
 use crate::upstream::Outgoing;
 
+/// Bodies up to this size are not counted among what is kept, bytes: a connection's own buffers take as much.
+const UNCOUNTED: usize = 16 << 10;
+
+/// How much of all requests' bodies is kept so that it can be sent again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept(Arc<AtomicUsize>);
+
+/// How much may be kept of one body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keep<'a> {
+    /// Of this one, bytes.
+    pub(super) most: usize,
+    /// Of all of them, bytes.
+    pub(super) total: usize,
+    pub(super) kept: &'a Kept,
+}
+
+/// What one body takes of it; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    kept: Kept,
+    bytes: usize,
+}
+
+impl Share {
+    /// Makes it `bytes` large, unless that is more than `total` with all others.
+    fn grow(&mut self, bytes: usize, total: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let before = self.kept.0.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        before.saturating_add(more) <= total
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.kept.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A request's body as far as hermux took it in.
 #[derive(Debug)]
 pub(super) enum RequestBody {
     /// There is none.
     Empty,
     /// All of it; it can be sent any number of times.
-    Whole(Bytes),
+    Whole {
+        bytes: Bytes,
+        /// What it takes of all that is kept.
+        _share: Option<Share>,
+    },
     /// Too large to keep: it can be sent once, as it comes; then nothing is left.
     Passing(Option<Box<Passing>>),
 }
 
 impl RequestBody {
-    /// Takes in up to `keep` bytes of `incoming`; a caller that sends nothing for `patience` is given up.
+    /// Takes in as much of `incoming` as may be kept; a caller that sends nothing for `patience` is given up.
     pub(super) async fn take(
         mut incoming: Incoming,
-        keep: usize,
+        keep: Keep<'_>,
         patience: Duration,
         access_token: &[u8],
     ) -> Result<Self, Refusal> {
@@ -43,21 +89,28 @@ impl RequestBody {
         let mut pieces = VecDeque::new();
         let mut kept = 0;
         let mut trailers = None;
-        let too_large = length.is_some_and(|length| length > keep as u64);
-        while !too_large && kept <= keep {
+        let mut share: Option<Share> = None;
+        let mut too_large = length.is_some_and(|length| length > keep.most as u64);
+        while !too_large && kept <= keep.most {
             let frame = match timeout(patience, incoming.frame()).await {
                 Err(_) => return Err(Refusal::BodyTimeout),
                 Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
                 Ok(Some(Ok(frame))) => frame,
-                Ok(None) if trailers.is_none() => return Ok(Self::Whole(join(pieces, kept))),
+                Ok(None) if trailers.is_none() => {
+                    return Ok(Self::Whole { bytes: join(pieces, kept), _share: share });
+                }
                 Ok(None) => break,
             };
             match frame.into_data() {
                 Ok(piece) => {
                     kept += piece.len();
                     keep_piece(&mut pieces, piece);
-                    if incoming.is_end_stream() {
-                        return Ok(Self::Whole(join(pieces, kept)));
+                    if kept > UNCOUNTED {
+                        let empty = || Share { kept: keep.kept.clone(), bytes: 0 };
+                        too_large = !share.get_or_insert_with(empty).grow(kept, keep.total);
+                    }
+                    if incoming.is_end_stream() && !too_large {
+                        return Ok(Self::Whole { bytes: join(pieces, kept), _share: share });
                     }
                 }
                 Err(other) => trailers = other.into_trailers().ok(),
@@ -66,6 +119,7 @@ impl RequestBody {
         Ok(Self::Passing(Some(Box::new(Passing {
             length,
             pieces,
+            share,
             trailers,
             rest: incoming,
             access_token: access_token.into(),
@@ -78,7 +132,7 @@ impl RequestBody {
     pub(super) fn beginning(&self) -> &[u8] {
         match self {
             Self::Empty => &[],
-            Self::Whole(body) => body,
+            Self::Whole { bytes, .. } => bytes,
             Self::Passing(passing) => {
                 passing.as_ref().and_then(|passing| passing.pieces.front()).map_or(&[], |piece| piece)
             }
@@ -89,7 +143,7 @@ impl RequestBody {
     pub(super) fn outgoing(&mut self) -> Option<Outgoing<Box<Passing>>> {
         match self {
             Self::Empty => Some(Outgoing::Empty),
-            Self::Whole(body) => Some(Outgoing::Full(body.clone())),
+            Self::Whole { bytes, .. } => Some(Outgoing::Full(bytes.clone())),
             Self::Passing(passing) => passing.take().map(|passing| {
                 let length = passing.length;
                 Outgoing::Stream(passing, length)
@@ -139,6 +193,8 @@ fn join(mut pieces: VecDeque<Bytes>, length: usize) -> Bytes {
 pub(super) struct Passing {
     length: Option<u64>,
     pieces: VecDeque<Bytes>,
+    /// What the pieces take.
+    share: Option<Share>,
     trailers: Option<HeaderMap>,
     rest: Incoming,
     access_token: Box<[u8]>,
@@ -170,6 +226,7 @@ impl Body for Passing {
         if let Some(piece) = self.pieces.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
+        self.share = None;
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(self.cleaned(trailers))));
         }
@@ -195,5 +252,26 @@ impl Body for Passing {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::{Kept, Share};
+
+    #[test]
+    fn what_is_kept_counts_until_it_is_dropped() {
+        let kept = Kept::default();
+        let share = || Share { kept: kept.clone(), bytes: 0 };
+        let (mut first, mut second) = (share(), share());
+        assert!(first.grow(60, 100) && first.grow(90, 100));
+        assert!(!second.grow(20, 100), "together they are too large");
+        assert!(first.grow(90, 110));
+        drop(first);
+        assert!(second.grow(100, 100));
+        drop(second);
+        assert_eq!(kept.0.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,15 +1,28 @@
 //! What is stripped, swapped and added among the headers, in both directions.
 
+use std::time::Duration;
+
 use http::header::{
     ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use memchr::memmem;
 
+use super::refusal::Refusal;
 use crate::keys::Key;
 
 /// Names the key that answered.
 pub(super) const X_TOKEN_NAME: HeaderName = HeaderName::from_static("x-token-name");
+
+/// Tells how many attempts a request took.
+pub(super) const X_HERMUX_ATTEMPTS: HeaderName = HeaderName::from_static("x-hermux-attempts");
+
+/// How long a request may wait for a key that rests, as its caller wishes.
+const X_HERMUX_MAX_WAIT: HeaderName = HeaderName::from_static("x-hermux-max-wait");
+
+/// The longest wait that a caller may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// The headers of a caller's request that go upstream, as they are asked for one by one.
 #[derive(Debug)]
@@ -75,7 +88,12 @@ fn is_kept_from_upstream(name: &str) -> bool {
     match name {
         "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "cookie" | "forwarded"
         | "x-real-ip" | "x-token-name" | "host" | "content-length" | "expect" => true,
-        _ => is_hop_by_hop(name) || name.starts_with("proxy-") || name.starts_with("x-forwarded-"),
+        _ => {
+            is_hop_by_hop(name)
+                || name.starts_with("proxy-")
+                || name.starts_with("x-forwarded-")
+                || name.starts_with("x-hermux-")
+        }
     }
 }
 
@@ -145,6 +163,7 @@ fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName, &Head
 fn is_kept_from_callers(name: &HeaderName) -> bool {
     is_hop_by_hop(name.as_str())
         || name.as_str().starts_with("proxy-")
+        || name.as_str().starts_with("x-hermux-")
         || *name == SET_COOKIE
         // Speaks of the origin that sent it, which for the caller is hermux.
         || *name == ALT_SVC
@@ -152,8 +171,8 @@ fn is_kept_from_callers(name: &HeaderName) -> bool {
 }
 
 /// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection
-/// alone, no trace of `key`; and says which key answered.
-pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key) {
+/// alone, no trace of `key`; and says which key answered, and at which attempt.
+pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key, attempts: u32) {
     if names_others(headers) {
         let options = headers.clone();
         remove_where(headers, |name, _| connection_names(&options, name));
@@ -161,6 +180,34 @@ pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key) {
     remove_where(headers, |name, _| is_kept_from_callers(name));
     redact_values(headers, key);
     headers.insert(X_TOKEN_NAME, key.header_value());
+    headers.insert(X_HERMUX_ATTEMPTS, number(attempts));
+}
+
+/// A number as a value; the usual ones cost no memory.
+pub(super) fn number(number: u32) -> HeaderValue {
+    match number {
+        1 => HeaderValue::from_static("1"),
+        2 => HeaderValue::from_static("2"),
+        _ => HeaderValue::from(number),
+    }
+}
+
+/// How long the request may wait for a key: what `X-HERMUX-Max-Wait` says, else `otherwise`. It takes `30`
+/// (seconds), `500ms`, `5m` and the like, up to ten minutes.
+pub(super) fn max_wait(headers: &HeaderMap, otherwise: Duration) -> Result<Duration, Refusal> {
+    let mut values = headers.get_all(X_HERMUX_MAX_WAIT).iter();
+    let Some(value) = values.next() else { return Ok(otherwise) };
+    let length = value.to_str().ok().and_then(|text| duration(text.trim()));
+    length
+        .filter(|length| *length <= LONGEST_WAIT && values.next().is_none())
+        .ok_or(Refusal::BadRequest("X-HERMUX-Max-Wait must be a duration such as 30, 30s or 5m, at most 10m"))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let span = if bare { format!("{text}s").parse::<Span>() } else { text.parse::<Span>() };
+    let length: SignedDuration = span.ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(length).ok()
 }
 
 fn redact_values(headers: &mut HeaderMap, key: &Key) {
@@ -196,9 +243,11 @@ pub(super) fn framing_is_odd(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{for_caller, for_upstream, redact};
+    use super::{for_caller, for_upstream, max_wait, redact};
     use crate::keys::{Key, KeyName};
     use crate::secret::Secret;
 
@@ -238,6 +287,8 @@ mod tests {
             ("x-forwarded-made-up", "a"),
             ("x-real-ip", "a"),
             ("x-token-name", "a"),
+            ("x-hermux-max-wait", "5s"),
+            ("x-hermux-anything", "a"),
             ("host", "a"),
             ("content-length", "1"),
             ("transfer-encoding", "chunked"),
@@ -277,14 +328,32 @@ mod tests {
             ("connection", "x-mine"),
             ("x-mine", "a"),
             ("x-token-name", "theirs"),
+            ("x-hermux-attempts", "99"),
+            ("x-hermux-else", "theirs"),
             ("x-echo", "<sk-or-v1-secret>"),
             ("x-generation-id", "gen-1"),
         ]);
-        for_caller(&mut map, &key());
-        assert_eq!(map.len(), 3);
+        for_caller(&mut map, &key(), 12);
+        assert_eq!(map.len(), 4);
         assert_eq!(map["x-token-name"], "ann");
+        assert_eq!(map["x-hermux-attempts"], "12");
         assert_eq!(map["x-echo"], "<***************>");
         assert_eq!(map["x-generation-id"], "gen-1");
+    }
+
+    #[test]
+    fn a_caller_may_say_how_long_it_waits() {
+        let otherwise = Duration::from_secs(60);
+        assert_eq!(max_wait(&headers(&[]), otherwise), Ok(otherwise));
+        for (text, seconds) in [("0", 0), ("30", 30), (" 5m ", 300), ("10m", 600), ("1m 30s", 90)] {
+            let headers = headers(&[("x-hermux-max-wait", text)]);
+            assert_eq!(max_wait(&headers, otherwise), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "soon", "-1s", "601", "11m", "1y", "99999999999999999999"] {
+            assert!(max_wait(&headers(&[("x-hermux-max-wait", text)]), otherwise).is_err(), "{text}");
+        }
+        let twice = headers(&[("x-hermux-max-wait", "1s"), ("x-hermux-max-wait", "1s")]);
+        assert!(max_wait(&twice, otherwise).is_err());
     }
 
     #[test]

@@ -3,7 +3,10 @@
 mod account;
 mod attempt;
 mod body;
+mod budget;
+mod failover;
 mod headers;
+mod hold;
 mod local;
 mod owned;
 mod refusal;
@@ -24,10 +27,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::attempt::{Answered, Demand, Tools};
-use self::body::RequestBody;
+use self::attempt::{Answered, Demand};
+use self::body::{Keep, Kept, RequestBody};
+use self::budget::Budget;
 use self::owned::Site;
-use self::refusal::Refusal;
+use self::refusal::{Refusal, Refused};
+use self::room::Room;
 use self::route::{Own, Route};
 use self::tap::{LogLine, Tap};
 use crate::access::Access;
@@ -60,6 +65,8 @@ pub struct Shared {
     pub affinity: Affinity,
     /// The models that are down.
     pub breakers: Breakers,
+    /// Where requests wait for a key or a model.
+    pub room: Room,
     /// The account.
     pub ledger: Ledger,
     /// The time.
@@ -68,8 +75,17 @@ pub struct Shared {
     pub settings: Settings,
     /// Held while what is to be remembered moves to the ledger, so that of two facts about one thing the later is noted last.
     pub remembering: Mutex<()>,
+    /// What all requests share of what is bounded.
+    pub bounds: Bounds,
     /// Whether `GET /ready` answers 200: true while requests are served, false from the stop signal on.
     pub ready: AtomicBool,
+}
+
+/// What is bounded over all requests.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    kept: Kept,
+    retries: Budget,
 }
 
 /// The configured part of the request path.
@@ -110,9 +126,13 @@ impl Shared {
 
 /// One worker's request path. Clones share it; it stays on its thread.
 #[derive(Clone, Debug)]
-pub struct Proxy {
+pub struct Proxy(Rc<Worker>);
+
+/// What one worker's requests share.
+#[derive(Debug)]
+struct Worker {
     shared: Arc<Shared>,
-    upstream: Rc<Upstream>,
+    upstream: Upstream,
 }
 
 /// Who is asking, once let in.
@@ -125,7 +145,7 @@ impl Proxy {
     /// A worker's request path to `upstream`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self { shared, upstream: Rc::new(upstream) }
+        Self(Rc::new(Worker { shared, upstream }))
     }
 
     /// Answers one request.
@@ -136,49 +156,54 @@ impl Proxy {
         // Taken apart before the future begins, which then holds each part once.
         let (parts, body) = request.into_parts();
         async move {
-            if let Some(answer) = self.probe(&parts) {
+            let worker = self.0;
+            if let Some(answer) = worker.probe(&parts) {
                 return Ok(answer);
             }
-            Ok(self.relay(&parts, body).await.unwrap_or_else(|refusal| {
+            Ok(worker.relay(&parts, body).await.unwrap_or_else(|refused| {
                 tracing::debug!(
                     target: "hermux::request",
-                    status = refusal.status().as_u16(),
+                    status = refused.refusal.status().as_u16(),
                     "{} refused: {}",
                     route::brief(parts.uri.path()),
-                    refusal.message(),
+                    refused.refusal.message(),
                 );
-                refusal.into_response(route::dialect_of(&parts.uri))
+                refused.into_response(route::dialect_of(&parts.uri))
             }))
         }
     }
+}
 
-    async fn relay(&self, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refusal> {
-        let Shared { settings, .. } = &*self.shared;
+impl Worker {
+    async fn relay(self: &Rc<Self>, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refused> {
+        let Shared { settings, bounds, .. } = &*self.shared;
         if headers::framing_is_odd(&parts.headers) {
-            return Err(Refusal::BadRequest("the request's framing is ambiguous"));
+            return Err(Refusal::BadRequest("the request's framing is ambiguous").into());
         }
         let route = match route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes) {
             // What may not be used by anybody is told only to those who may use the rest.
             Err(Refusal::ManagementOnly) => {
-                return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly));
+                return Err(self.admit(parts).err().unwrap_or(Refusal::ManagementOnly).into());
             }
             route => route?,
         };
         let caller = self.admit(parts)?;
         if headers::is_in_query(parts.uri.query(), caller.access_token) {
-            return Err(Refusal::BadRequest("the access token belongs in a header, not in the query"));
+            return Err(Refusal::BadRequest("the access token belongs in a header, not in the query").into());
         }
+        let max_wait = headers::max_wait(&parts.headers, settings.max_wait)?;
 
         match route.own {
             Some(Own::Key) => {
                 return Ok(account::key_answer(&self.shared.keys.state(self.shared.clock.now())));
             }
-            Some(Own::Credits) => return Box::pin(self.credits(parts, caller)).await,
+            Some(Own::Credits) => return Ok(Box::pin(self.credits(parts, caller)).await?),
             None => {}
         }
 
-        let keep =
+        let most =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
+        let keep = Keep { most, total: settings.replay_total, kept: &bounds.kept };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
         let wanted = if route.inference {
             let session = parts.headers.get("x-session-id").map(HeaderValue::as_bytes);
@@ -206,17 +231,12 @@ impl Proxy {
             continues: wanted.continues,
             asks_around: owner.is_none() && owned::may_ask_around(&parts.method, &route),
             owner,
+            max_wait,
             caller: caller.name,
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: Arc::from(route::label(route.path)),
         };
-        let tools = Tools {
-            keys: &self.shared.keys,
-            ledger: &self.shared.ledger,
-            upstream: &self.upstream,
-            clock: &self.shared.clock,
-        };
-        let answered = attempt::run(&tools, &demand, &mut body).await?;
+        let answered = attempt::run(self, &demand, &mut body).await?;
         self.remember(&route, &demand, &answered);
 
         let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
@@ -224,11 +244,13 @@ impl Proxy {
             model: demand.model,
             path: demand.path,
         });
-        let (mut tap, status, mut headers) = Tap::new(answered, route.inference, route.dialect, log);
-        headers::for_caller(&mut headers, tap.lease().key());
+        let attempts = answered.attempts;
+        let (mut tap, status, mut headers) =
+            Tap::new(Rc::clone(self), answered, route.inference, route.dialect, log);
+        headers::for_caller(&mut headers, tap.key(), attempts);
         tap.begin();
         let telling = route.makes.filter(|_| owned::can_be_read(status, &headers));
-        let body = if tap.hides_what_it_says(&headers) {
+        let body = if tap.hides_what_it_says() {
             // A key in it could not be found, so it stays here.
             headers.remove(CONTENT_ENCODING);
             headers.remove(CONTENT_LENGTH);
@@ -237,7 +259,7 @@ impl Proxy {
             let message = "hermux: upstream's error came encoded and was withheld";
             ProxyBody::from(error_body(route.dialect, status.as_u16(), message))
         } else if let Some(kind) = telling {
-            let maker = tap.lease().key().name().clone();
+            let maker = tap.key().name().clone();
             // Boxed, so that other requests do not carry its size.
             Box::pin(self.read(ProxyBody::Tapped(tap), kind, &maker, parts, &mut headers)).await
         } else {
@@ -262,26 +284,14 @@ impl Proxy {
         named.iter().find_map(|resource| affinity.owner(resource))
     }
 
-    /// Notes which key served a turn of a conversation, made a generation, or has a resource that was asked for.
+    /// Notes which key has a resource that was asked for.
     fn remember(&self, route: &Route<'_>, demand: &Demand<'_>, answered: &Answered) {
-        let status = answered.answer.status;
-        if !status.is_success() {
+        if !demand.asks_around || !answered.reply.status.is_success() {
             return;
         }
-        let Shared { affinity, clock, .. } = &*self.shared;
-        let (key, now) = (answered.lease.key().name(), clock.now());
-        match demand.conversation {
-            Some(conversation) if demand.continues => affinity.keep(conversation, key, now),
-            Some(conversation) => affinity.begin(conversation, key, now),
-            None => {}
-        }
-        if let Some(generation) =
-            answered.answer.headers.get("x-generation-id").and_then(|id| id.to_str().ok())
-        {
-            affinity.own_generation(generation, key);
-        }
-        if let Some(resource) = route.resource.as_deref().filter(|_| demand.asks_around) {
-            affinity.own(resource, key, now);
+        if let Some(resource) = route.resource.as_deref() {
+            let Shared { affinity, clock, .. } = &*self.shared;
+            affinity.own(resource, answered.holder.key().name(), clock.now());
         }
     }
 

@@ -1,10 +1,13 @@
 //! Every answer hermux makes itself, in the dialect of the route.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
+use super::headers::{X_HERMUX_ATTEMPTS, number};
 use crate::access::Denied;
+use crate::clock::Time;
+use crate::keys::need::{Exhausted, Why};
 use crate::openrouter::dialect::{Dialect, error_body};
 use crate::upstream::SendError;
 
@@ -29,8 +32,17 @@ pub(super) enum Refusal {
     BodyTimeout,
     /// The caller's body broke off; nobody may be there to read this.
     BodyBroken,
-    /// There is no key at all.
-    NoKeys,
+    /// No key can serve the request now.
+    Exhausted {
+        /// Whole seconds until the first key comes back; none where that needs a person.
+        after: Option<u64>,
+        /// What holds how many keys, most first.
+        why: Vec<(Why, usize)>,
+    },
+    /// The model fails upstream, and is asked again in so many seconds.
+    ModelDown(u64),
+    /// The key it went out with could not serve it, and it can't be sent again with another.
+    SentOnce,
     /// Upstream gave no answer: whether it was too late, and a sentence.
     Upstream {
         /// 504 instead of 502.
@@ -47,17 +59,74 @@ impl From<&SendError> for Refusal {
     }
 }
 
+/// A refusal, and how many attempts were made before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) attempts: u32,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, attempts: 0 }
+    }
+}
+
+impl Refused {
+    /// The answer itself.
+    pub(super) fn into_response<B: From<Bytes>>(self, dialect: Dialect) -> Response<B> {
+        let mut response = self.refusal.into_response(dialect);
+        if self.attempts > 0 {
+            response.headers_mut().insert(X_HERMUX_ATTEMPTS, number(self.attempts));
+        }
+        response
+    }
+}
+
+/// Whole seconds from `now` to `until`, at least one.
+fn seconds(until: Time, now: Time) -> u64 {
+    until.since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
+}
+
 impl Refusal {
+    pub(super) fn exhausted(exhausted: Exhausted, now: Time) -> Self {
+        let Exhausted { until, why } = exhausted;
+        Self::Exhausted { after: until.map(|until| seconds(until, now)), why }
+    }
+
+    pub(super) fn model_down(until: Time, now: Time) -> Self {
+        Self::ModelDown(seconds(until, now))
+    }
+
+    /// After how many seconds it is worth asking again, where that is known.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refusal::Exhausted { after, .. } => *after,
+            Refusal::ModelDown(after) => Some(*after),
+            Refusal::SentOnce => Some(1),
+            _ => None,
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::NoSuchRoute => StatusCode::NOT_FOUND,
-            Refusal::ManagementOnly | Refusal::NotLocal => StatusCode::FORBIDDEN,
+            // Not 503: OpenRouter's own libraries would ask again for an hour.
+            Refusal::Exhausted { after: Some(_), .. } | Refusal::ModelDown(_) | Refusal::SentOnce => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Refusal::Exhausted { after: None, why } if mostly(why) == Some(Why::NoCredits) => {
+                StatusCode::PAYMENT_REQUIRED
+            }
+            // Not 401: the caller's access token is in order.
+            Refusal::Exhausted { after: None, .. } | Refusal::ManagementOnly | Refusal::NotLocal => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Refusal::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Upstream { timeout: false, .. } => StatusCode::BAD_GATEWAY,
             Refusal::Upstream { timeout: true, .. } => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -88,7 +157,24 @@ impl Refusal {
             }
             Refusal::BodyTimeout => "hermux: the request's body did not come in time".to_owned(),
             Refusal::BodyBroken => "hermux: the request's body broke off".to_owned(),
-            Refusal::NoKeys => "hermux: there is no key to serve this request".to_owned(),
+            Refusal::Exhausted { why, .. } if why.is_empty() => {
+                "hermux: there is no key to serve this request".to_owned()
+            }
+            Refusal::Exhausted { after: Some(after), why } => format!(
+                "hermux: no key can serve this request now, the first is back in {after} s: {}",
+                reasons(why)
+            ),
+            Refusal::Exhausted { after: None, why } => {
+                format!("hermux: no key can serve this request, and waiting won't help: {}", reasons(why))
+            }
+            Refusal::ModelDown(after) => {
+                format!("hermux: the model fails upstream and is asked again in {after} s")
+            }
+            Refusal::SentOnce => {
+                "hermux: the key that was chosen can't serve this request, which is too large to be kept and sent with \
+                 another; send it again"
+                    .to_owned()
+            }
             Refusal::Upstream { message, .. } => format!("hermux: {message}"),
         }
     }
@@ -100,6 +186,9 @@ impl Refusal {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(after) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after));
+        }
         match self {
             Refusal::Unauthorized(_) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hermux\""));
@@ -115,5 +204,96 @@ impl Refusal {
             _ => {}
         }
         response
+    }
+}
+
+/// What holds most of the keys that may serve the request at all.
+fn mostly(why: &[(Why, usize)]) -> Option<Why> {
+    why.iter().map(|(why, _)| *why).find(|why| !matches!(why, Why::Bound | Why::Tried))
+}
+
+/// What holds the keys: `2 keys: free requests of this minute used up; 1 key: out of credits`.
+fn reasons(why: &[(Why, usize)]) -> String {
+    let reasons: Vec<String> = why
+        .iter()
+        .map(|(why, keys)| format!("{keys} key{}: {}", if *keys == 1 { "" } else { "s" }, reason(*why)))
+        .collect();
+    reasons.join("; ")
+}
+
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::FreeMinute => "free requests of this minute used up",
+        Why::FreeDay => "free requests of this UTC day used up",
+        Why::Probing => "its first free request of a new window is under way",
+        Why::NoCredits => "out of credits",
+        Why::InFlight => "credits held by requests in flight",
+        Why::Cap => "its cap is spent",
+        Why::Refused => "refused by OpenRouter",
+        Why::Expired => "expired",
+        Why::Management => "a management key, which serves no inference",
+        Why::Unidentified => "rests after a rate limit",
+        Why::DailyRequests => "its requests of this UTC day are used up",
+        Why::DailyCost => "what it may cost in this UTC day is spent",
+        Why::Disabled => "switched off",
+        Why::Models => "not meant for this model",
+        Why::Tried => "tried and failed",
+        Why::Bound => "of another account than the one that the request is bound to",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::Value;
+
+    use super::{Refusal, Refused};
+    use crate::clock::Time;
+    use crate::keys::need::{Exhausted, Why};
+    use crate::openrouter::dialect::Dialect;
+
+    const NOW: Time = Time(1_700_000_000_000);
+
+    fn exhausted(until: Option<i64>, why: &[(Why, usize)]) -> Refusal {
+        let until = until.map(|after| Time(NOW.0 + after));
+        Refusal::exhausted(Exhausted { until, why: why.to_vec() }, NOW)
+    }
+
+    #[test]
+    fn exhausted_keys_say_when_the_first_is_back() {
+        for (after, header) in
+            [(-5, "1"), (0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (3_600_000, "3600")]
+        {
+            let refusal = exhausted(Some(after), &[(Why::FreeMinute, 2), (Why::NoCredits, 1)]);
+            let message = refusal.message();
+            let response = Refused { refusal, attempts: 3 }.into_response::<Bytes>(Dialect::Messages);
+            assert_eq!(response.status(), 429);
+            assert_eq!(response.headers()["retry-after"], header);
+            assert_eq!(response.headers()["x-hermux-attempts"], "3");
+            let body: Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["type"], "error");
+            assert_eq!(body["error"]["message"], message);
+            assert!(message.contains(&format!("back in {header} s")), "{message}");
+            assert!(message.ends_with("2 keys: free requests of this minute used up; 1 key: out of credits"));
+        }
+    }
+
+    #[test]
+    fn what_needs_a_person_is_402_or_403_without_a_time() {
+        for (why, status) in [
+            (&[(Why::NoCredits, 2), (Why::Refused, 1)][..], 402),
+            (&[(Why::Bound, 7), (Why::NoCredits, 1)], 402),
+            (&[(Why::Refused, 2), (Why::NoCredits, 1)], 403),
+            (&[(Why::Cap, 1)], 403),
+            (&[(Why::Expired, 1)], 403),
+            (&[(Why::Disabled, 1)], 403),
+            (&[(Why::Models, 1)], 403),
+            (&[], 403),
+        ] {
+            let response = Refused::from(exhausted(None, why)).into_response::<Bytes>(Dialect::Chat);
+            assert_eq!(response.status(), status, "{why:?}");
+            assert!(!response.headers().contains_key("retry-after"));
+            assert!(!response.headers().contains_key("x-hermux-attempts"));
+        }
     }
 }

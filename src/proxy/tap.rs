@@ -1,22 +1,25 @@
 //! Watches an answer's body on its way: bytes pass untouched, the entry closes once, the lease returns.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::attempt::Answered;
+use super::Worker;
+use super::attempt::{Answered, Holder, Reply, generation};
 use super::headers::{clean_trailers_for_caller, redact};
+use super::hold::{Begun, Form};
 use super::owned::Resumed;
-use crate::keys::pool::Lease;
+use crate::keys::Key;
 use crate::ledger::{self, OpenEntry, Outcome};
 use crate::openrouter::dialect::{Dialect, Stream, error_event};
-use crate::openrouter::sse::Boundary;
+use crate::openrouter::sse::Events;
 use crate::openrouter::usage::UsageTap;
-use crate::upstream::{AnswerBody, BodyError};
+use crate::upstream::BodyError;
 
 /// How much of an error's body is searched for the key.
 const SEARCHED: usize = 64 << 10;
@@ -56,7 +59,7 @@ impl Body for ProxyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Tapped(tap) => tap.ended && tap.broken.is_none(),
+            Self::Tapped(tap) => tap.is_end_stream(),
             Self::Resumed(resumed) => resumed.is_end_stream(),
         }
     }
@@ -74,24 +77,19 @@ impl Body for ProxyBody {
 /// at a break, or when it is dropped because the caller left.
 #[derive(Debug)]
 pub struct Tap {
-    body: AnswerBody,
-    usage: Option<UsageTap>,
-    sse: Option<Sse>,
-    redactor: Option<Redactor>,
-    broken: Option<BodyError>,
-    /// They wait until what the redactor held back has gone.
-    trailers: Option<Box<HeaderMap>>,
+    worker: Rc<Worker>,
+    body: Begun,
+    form: Form,
+    /// Whether the answer is an error, whatever its status.
+    failed: bool,
     ended: bool,
+    usage: Option<UsageTap>,
+    /// None also where no event could be added, since the length of the body is announced.
+    events: Option<Events>,
+    redactor: Option<Box<Redactor>>,
     entry: OpenEntry,
-    lease: Lease,
+    holder: Holder,
     log: Option<Box<LogLine>>,
-}
-
-/// A stream of events, as far as it matters where it stands.
-#[derive(Debug)]
-struct Sse {
-    boundary: Boundary,
-    dialect: Dialect,
 }
 
 /// What a request's log line says beyond the entry.
@@ -104,34 +102,32 @@ pub(super) struct LogLine {
 
 impl Tap {
     pub(super) fn new(
+        worker: Rc<Worker>,
         answered: Answered,
         inference: bool,
         dialect: Dialect,
         log: Option<LogLine>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
-        let Answered { answer, lease, mut entry } = answered;
-        let (status, headers) = (answer.status, answer.headers);
-        let is_error = status.as_u16() >= 400;
+        let Answered { reply, holder, mut entry, failed, .. } = answered;
+        let Reply { status, headers, body, form } = reply;
+        let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());
-        let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok());
+        let generation = generation(&headers);
         entry.report.generation = generation.map(Box::from);
-        let readable = is_readable(&headers);
-        let is_sse = media_type_is(&headers, b"text/event-stream");
-        let usage =
-            (inference && readable && !is_error && (is_sse || media_type_is(&headers, b"application/json")))
-                .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
+        let usage = (inference && !is_error && matches!(form, Form::Events | Form::Json))
+            .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
+        let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
         let tap = Box::new(Self {
-            // An event could not be added to a body of announced length.
-            sse: (is_sse && readable && !headers.contains_key(CONTENT_LENGTH))
-                .then(|| Sse { boundary: Boundary::new(), dialect }),
-            redactor: is_error.then(Redactor::default),
-            body: answer.body,
-            usage,
-            broken: None,
-            trailers: None,
+            worker,
+            body,
+            form,
+            failed: is_error,
             ended: false,
+            usage,
+            events: is_open.then(|| Events::new(dialect)),
+            redactor: is_error.then(Box::default),
             entry,
-            lease,
+            holder,
             log: log.map(Box::new),
         });
         (tap, status, headers)
@@ -145,8 +141,8 @@ impl Tap {
     }
 
     /// Whether this is an error whose body cannot be searched for the key.
-    pub(super) fn hides_what_it_says(&self, headers: &HeaderMap) -> bool {
-        self.redactor.is_some() && !self.body.is_end_stream() && !is_readable(headers)
+    pub(super) fn hides_what_it_says(&self) -> bool {
+        self.redactor.is_some() && !self.body.is_end_stream() && self.form == Form::Encoded
     }
 
     /// Settles an answer whose body is not passed on.
@@ -154,29 +150,24 @@ impl Tap {
         self.settle_whole();
     }
 
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
+    pub(super) fn key(&self) -> &Key {
+        self.holder.key()
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(trailers) = self.trailers.take() {
-            self.settle_whole();
-            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
-        }
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        if self.ended {
-            return Poll::Ready(None);
-        }
         loop {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let frame = ready!(self.body.poll_frame(cx));
+            // What comes behind the end was put there by the tap itself.
+            if self.ended {
+                return Poll::Ready(frame);
+            }
+            match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         let data = self.see(data);
                         // hyper drops a body of known length without asking for its end, so this is it.
                         if self.body.is_end_stream() {
-                            self.settle_whole();
+                            self.end_with(|_| ());
                         } else if data.is_empty() {
                             continue;
                         }
@@ -184,23 +175,20 @@ impl Tap {
                     }
                     Err(other) => {
                         let Ok(mut trailers) = other.into_trailers() else { continue };
-                        clean_trailers_for_caller(&mut trailers, self.lease.key());
-                        let held = self.redactor.take().map(|redactor| redactor.held).unwrap_or_default();
-                        if !held.is_empty() {
-                            self.trailers = Some(Box::new(trailers));
-                            return Poll::Ready(Some(Ok(Frame::data(held.freeze()))));
-                        }
+                        clean_trailers_for_caller(&mut trailers, self.holder.key());
                         // hyper does not ask for what would come behind the trailers, either.
-                        self.settle_whole();
-                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                        self.end_with(|body| body.end_with(trailers));
                     }
                 },
-                None => {
-                    self.settle_whole();
-                    let held = self.redactor.take().map(|redactor| redactor.held).unwrap_or_default();
-                    return Poll::Ready((!held.is_empty()).then(|| Ok(Frame::data(held.freeze()))));
+                None => self.end_with(|_| ()),
+                Some(Err(error)) => {
+                    let why = error.to_string();
+                    self.break_off(error, &why);
                 }
-                Some(Err(error)) => return Poll::Ready(Some(self.break_off(error))),
+            }
+            // What was held back goes before whatever else is left.
+            if let Some(redactor) = self.redactor.take().filter(|redactor| !redactor.held.is_empty()) {
+                return Poll::Ready(Some(Ok(Frame::data(redactor.held.freeze()))));
             }
         }
     }
@@ -216,42 +204,49 @@ impl Tap {
         if let Some(usage) = &mut self.usage {
             usage.feed(&data);
         }
-        if let Some(sse) = &mut self.sse {
-            sse.boundary.feed(&data);
+        if let Some(events) = &mut self.events {
+            events.feed(&data);
         }
         match &mut self.redactor {
             Some(redactor) => {
-                redactor.pass(data, self.lease.key().expose().as_bytes(), self.body.is_end_stream())
+                redactor.pass(data, self.holder.key().expose().as_bytes(), self.body.is_end_stream())
             }
             None => data,
         }
     }
 
-    /// A cut stream stays cut; between two events there is room to say so.
-    fn break_off(&mut self, error: BodyError) -> Result<Frame<Bytes>, BodyError> {
-        // The caller broke its own upload off while the answer came already.
-        if matches!(error, BodyError::RequestBody) {
-            self.settle(Outcome::Cancelled);
-            return Err(error);
-        }
-        let message = format!("hermux: {error}");
-        let event = self.sse.as_ref().filter(|sse| sse.boundary.at_event_boundary()).map(|sse| {
-            let id = self.entry.report.generation.as_deref().unwrap_or_default();
-            error_event(sse.dialect, 502, &message, &Stream { id, ..Stream::default() })
-        });
-        self.settle(Outcome::Failed);
-        tracing::warn!(key = %self.lease.key().name(), "an answer broke off: {error}");
-        match event {
-            Some(event) => {
-                self.broken = Some(error);
-                Ok(Frame::data(event))
-            }
-            None => Err(error),
+    /// The body came to its end, behind which `what` follows. A stream that did not tell its own end was cut all the same.
+    fn end_with(&mut self, what: impl FnOnce(&mut Begun)) {
+        if self.events.as_ref().is_some_and(Events::is_cut) {
+            self.break_off(BodyError::Cut, "upstream ended its answer before the last event");
+        } else {
+            self.settle_whole();
+            what(&mut self.body);
         }
     }
 
+    /// A cut stream stays cut; between two events there is room to say so.
+    fn break_off(&mut self, error: BodyError, why: &str) {
+        let mut event = Bytes::new();
+        // The caller broke its own upload off while the answer came already.
+        if matches!(error, BodyError::RequestBody) {
+            self.settle(Outcome::Cancelled);
+        } else {
+            if let Some(events) = self.events.as_ref().filter(|events| events.at_event_boundary()) {
+                let id = self.entry.report.generation.as_deref().unwrap_or_default();
+                let stream = Stream { id, ..Stream::default() };
+                event = error_event(events.dialect(), 502, &format!("hermux: {why}"), &stream);
+            }
+            self.settle(Outcome::Failed);
+            tracing::warn!(key = %self.holder.key().name(), "an answer broke off: {why}");
+        }
+        // It may be the beginning of the key.
+        self.redactor = None;
+        self.body.break_with(event, error);
+    }
+
     fn settle_whole(&mut self) {
-        let failed = self.entry.report.status.is_some_and(|status| status >= 400);
+        let failed = self.failed || self.events.as_ref().is_some_and(Events::has_failed);
         self.settle(if failed { Outcome::Failed } else { Outcome::Complete });
     }
 
@@ -269,8 +264,13 @@ impl Tap {
                 cached_tokens: usage.cached_tokens,
                 cost: usage.cost,
             };
-            if report.generation.is_none() {
-                report.generation = tap.generation().map(Box::from);
+            let shared = &self.worker.shared;
+            if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
+                lease.spent(cost, shared.clock.now());
+            }
+            if let (None, Some(generation)) = (&report.generation, tap.generation()) {
+                shared.affinity.own(generation, self.holder.key().name(), shared.clock.now());
+                report.generation = Some(Box::from(generation));
             }
         }
         if let Some(log) = self.log.take() {
@@ -278,7 +278,7 @@ impl Tap {
             tracing::debug!(
                 target: "hermux::request",
                 caller = %log.caller,
-                key = %self.lease.key().name(),
+                key = %self.holder.key().name(),
                 // As the caller wrote it, so not as it is.
                 model = ?log.model,
                 status = report.status,
@@ -292,9 +292,13 @@ impl Tap {
         self.entry.finish(outcome);
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.body.is_end_stream()
+    }
+
     fn size_hint(&self) -> SizeHint {
         let held = self.redactor.as_ref().map_or(0, |redactor| redactor.held.len() as u64);
-        match self.body.size_hint().exact() {
+        match self.body.exact_size() {
             Some(left) => SizeHint::with_exact(left + held),
             None => SizeHint::default(),
         }
@@ -305,18 +309,6 @@ impl Drop for Tap {
     fn drop(&mut self) {
         self.settle(Outcome::Cancelled);
     }
-}
-
-/// Whether the body is as it says, not compressed.
-fn is_readable(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-fn media_type_is(headers: &HeaderMap, wanted: &[u8]) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(wanted)
-    })
 }
 
 /// Keeps the key out of an error's body: it searches the first 64 KiB, and holds back no more than the

@@ -137,7 +137,8 @@ impl Asking {
             _ if nothing_came && reused => SendError::Stale,
             // With TLS 1.3 a server refuses after the client's part of the handshake is over.
             Some(fault) if nothing_came => SendError::Tls(fault.to_string()),
-            _ => SendError::Closed,
+            _ if nothing_came => SendError::Closed,
+            _ => SendError::CutShort,
         }
     }
 }

@@ -294,9 +294,12 @@ pub enum SendError {
     /// No head of an answer within `first_byte_timeout`.
     #[error("upstream did not answer in time")]
     FirstByteTimeout,
-    /// The connection ended before the head was complete.
+    /// The connection ended before any byte of an answer.
     #[error("upstream closed the connection without an answer")]
     Closed,
+    /// The connection ended in the head of the answer, or behind an interim one.
+    #[error("upstream closed the connection at the beginning of its answer")]
+    CutShort,
     /// Not HTTP, or more of it than is bounded.
     #[error("upstream's answer is not valid HTTP: {0}")]
     Garbled(&'static str),

@@ -90,8 +90,8 @@ fn garbage_is_told_from_silence() {
         assert!(matches!(result, Err(SendError::Garbled(_))), "{garbage:.60}: {result:?}");
     }
     assert!(matches!(outcome(""), Err(SendError::Closed)));
-    assert!(matches!(outcome("HTTP/1.1 200 OK\r\ncontent-le"), Err(SendError::Closed)));
-    assert!(matches!(outcome("HTTP/1.1 100 Continue\r\n\r\n"), Err(SendError::Closed)));
+    assert!(matches!(outcome("HTTP/1.1 200 OK\r\ncontent-le"), Err(SendError::CutShort)));
+    assert!(matches!(outcome("HTTP/1.1 100 Continue\r\n\r\n"), Err(SendError::CutShort)));
 }
 
 #[test]
