@@ -298,7 +298,8 @@ impl Tap {
 
     fn size_hint(&self) -> SizeHint {
         let held = self.redactor.as_ref().map_or(0, |redactor| redactor.held.len() as u64);
-        match self.body.exact_size() {
+        // An announced length would leave no room for the event that tells of a cut.
+        match self.body.exact_size().filter(|_| self.events.is_none()) {
             Some(left) => SizeHint::with_exact(left + held),
             None => SizeHint::default(),
         }

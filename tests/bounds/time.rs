@@ -134,7 +134,8 @@ fn a_stream_may_take_longer_than_every_timeout() {
         "--first-byte-timeout",
         "--idle-timeout",
     ];
-    let hermux = timeouts.iter().fold(Setup::new(&upstream), |setup, flag| setup.flag(flag, "1s")).start();
+    let setup = Setup::new(&upstream).holding_nothing();
+    let hermux = timeouts.iter().fold(setup, |setup, flag| setup.flag(flag, "1s")).start();
     let (mut connection, mut exchange) = hermux.open(&Request::chat(true), &upstream);
     exchange.begin_stream();
     connection.answer();

@@ -62,7 +62,7 @@ fn boundaries(stream: &str) -> Vec<usize> {
 #[test]
 fn at_an_event_boundary_an_error_event_goes_first() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for (path, stream, is_error) in DIALECTS {
         for at in boundaries(stream) {
             for cut in CUTS {
@@ -81,7 +81,7 @@ fn at_an_event_boundary_an_error_event_goes_first() {
 #[test]
 fn a_crlf_stream_has_its_boundaries_too() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for sent in ["data: {}\r\n\r\n", ": comment\r\n\r\n", "data: {}\r\r"] {
         let (mut connection, exchange) = stream_up_to(&hermux, &upstream, "/v1/chat/completions", sent);
         exchange.wire.cut_fin();
@@ -94,7 +94,7 @@ fn a_crlf_stream_has_its_boundaries_too() {
 #[test]
 fn inside_an_event_the_body_just_breaks() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for (path, stream, _) in DIALECTS {
         let boundaries = boundaries(stream);
         // A few places in each event: within a field's name, within its data, behind a line.
@@ -112,7 +112,7 @@ fn inside_an_event_the_body_just_breaks() {
 #[test]
 fn a_cut_inside_a_chunk_is_a_cut() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for behind in ["", "\r", "\r\n", "\r\n0", "\r\n0\r\n", "\r\n0\r\nx: y\r\n", "\r\n5", "\r\n5\r\nda"] {
         let (mut connection, mut exchange) = stream_up_to(&hermux, &upstream, "/v1/chat/completions", "");
         exchange.wire.send(format!("9\r\ndata: 1\n\n{behind}"));
@@ -126,7 +126,7 @@ fn a_cut_inside_a_chunk_is_a_cut() {
 #[test]
 fn garbage_in_the_framing_breaks_the_body() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for garbage in
         ["zz\r\nabc", "-1\r\nabc", "fffffffffffffffff\r\nabc", "1\r\nabc\r\n", "\r\n\r\n", "5 5\r\nhello"]
     {
@@ -141,7 +141,7 @@ fn garbage_in_the_framing_breaks_the_body() {
 #[test]
 fn an_answer_that_is_no_stream_just_breaks() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for head in [
         "content-type: application/json\r\ncontent-length: 1000",
         "content-type: audio/mpeg\r\ntransfer-encoding: chunked",
@@ -165,7 +165,7 @@ fn an_answer_that_is_no_stream_just_breaks() {
 #[test]
 fn a_stream_of_known_length_breaks_without_exceeding_it() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let (mut connection, mut exchange) = hermux.open(&Request::chat(true), &upstream);
     exchange.body();
     exchange
@@ -181,7 +181,7 @@ fn a_stream_of_known_length_breaks_without_exceeding_it() {
 #[test]
 fn an_encoded_stream_gets_no_event_that_nobody_could_read() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let (mut connection, mut exchange) = hermux.open(&Request::chat(true), &upstream);
     exchange.body();
     exchange.wire.send(concat!(
@@ -199,7 +199,7 @@ fn an_encoded_stream_gets_no_event_that_nobody_could_read() {
 #[test]
 fn silence_in_the_middle_of_an_answer_breaks_it() {
     let upstream = Upstream::start();
-    let hermux = Setup::new(&upstream).flag("--idle-timeout", "1s").start();
+    let hermux = Setup::new(&upstream).holding_nothing().flag("--idle-timeout", "1s").start();
     let (mut connection, mut exchange) =
         stream_up_to(&hermux, &upstream, "/v1/chat/completions", "data: {}\n\n");
     let (rest, end) = connection.rest();
@@ -211,7 +211,7 @@ fn silence_in_the_middle_of_an_answer_breaks_it() {
 #[test]
 fn on_h2_the_stream_is_reset() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let mut h2 = H2::open(hermux.address());
     for cut in CUTS {
         let mut asked = h2.send("POST", "/v1/chat/completions", Some(r#"{"stream":true}"#));
@@ -242,7 +242,7 @@ fn on_h2_the_stream_is_reset() {
 #[test]
 fn what_had_arrived_before_the_cut_is_booked() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let usage_end = samples::CHAT_STREAM.find("data: [DONE]").expect("it stands there");
     let sent = &samples::CHAT_STREAM[..usage_end];
     let (mut connection, exchange) = stream_up_to(&hermux, &upstream, "/v1/chat/completions", sent);
@@ -255,7 +255,7 @@ fn what_had_arrived_before_the_cut_is_booked() {
 #[test]
 fn an_http_1_0_caller_can_tell_a_cut_from_the_end() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for cut in CUTS {
         let request = String::from_utf8(Request::get("/v1/models").bytes()).unwrap();
         let mut connection = hermux.connect();

@@ -59,18 +59,21 @@ fn a_request_that_died_on_a_reused_connection_is_sent_once_more_on_a_fresh_one()
 }
 
 #[test]
-fn it_is_sent_no_third_time() {
+fn it_is_sent_no_fourth_time() {
     let upstream = Upstream::start();
     let hermux = one_worker(&upstream);
     warm_up(&hermux, &upstream);
     let (mut connection, mut stale) = hermux.open(&Request::chat(false), &upstream);
     stale.body();
     stale.wire.cut_fin();
-    let mut fresh = upstream.next();
-    fresh.body();
-    fresh.wire.cut_fin();
+    // A fresh connection that ends without an answer is worth one more.
+    for _ in 0..2 {
+        let mut fresh = upstream.next();
+        fresh.body();
+        fresh.wire.cut_fin();
+    }
     assert_eq!(answer(&mut connection).status(), 502);
-    assert_eq!(upstream.requests(), 3);
+    assert_eq!(upstream.requests(), 4);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::hermux::answer;
-use crate::support::{Connection, End, Hermux, PATIENCE, Request, Setup, Upstream, samples};
+use crate::support::{Connection, End, PATIENCE, Request, Setup, Upstream, samples};
 
 /// Every byte value, and no period that a buffer's size could hide.
 fn binary(length: usize) -> Vec<u8> {
@@ -16,7 +16,7 @@ fn binary(length: usize) -> Vec<u8> {
 #[test]
 fn a_stream_passes_in_all_three_dialects_piece_by_piece() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for (path, stream) in [
         ("/v1/chat/completions", samples::CHAT_STREAM),
         ("/v1/messages", samples::MESSAGES_STREAM),
@@ -46,7 +46,7 @@ fn a_stream_passes_in_all_three_dialects_piece_by_piece() {
 #[test]
 fn a_stream_cut_at_every_byte_boundary_passes_unaltered_and_its_usage_is_found() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let stream = samples::CHAT_STREAM.as_bytes();
     let mut connection = hermux.connect();
     for cut in 1..stream.len() {
@@ -69,7 +69,7 @@ fn a_stream_cut_at_every_byte_boundary_passes_unaltered_and_its_usage_is_found()
 #[test]
 fn a_stream_in_single_bytes_passes_unaltered() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let (mut connection, mut exchange) = hermux.open(&Request::chat(true), &upstream);
     exchange.begin_stream();
     for byte in samples::CHAT_STREAM.as_bytes() {
@@ -85,7 +85,7 @@ fn a_stream_in_single_bytes_passes_unaltered() {
 #[test]
 fn answers_of_every_kind_pass_byte_for_byte() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let blank_lines = format!("\n\n   \n\n{}\n", samples::CHAT);
     for (kind, encoding, body) in [
         ("audio/mpeg", None, binary(100_000)),
@@ -134,7 +134,7 @@ fn answers_of_every_kind_pass_byte_for_byte() {
 #[test]
 fn requests_of_every_kind_pass_byte_for_byte() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let form = [
         b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n".as_slice(),
         &binary(70_000),
@@ -175,7 +175,7 @@ fn requests_of_every_kind_pass_byte_for_byte() {
 #[test]
 fn a_request_without_a_body_has_none_upstream() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for (method, length) in [("GET", false), ("DELETE", false), ("POST", true)] {
         let request = Request::new(method, "/v1/files/1");
         let request = if length { request.body("") } else { request };
@@ -234,7 +234,7 @@ fn read_large(connection: &mut Connection) -> usize {
 #[test]
 fn a_large_upload_passes() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     for path in ["/v1/files", "/v1/chat/completions"] {
         let request = Request::new("POST", path).header("Content-Length", &LARGE.to_string());
         let mut connection = hermux.connect();
@@ -253,7 +253,7 @@ fn a_large_upload_passes() {
 #[test]
 fn a_large_download_passes() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let (mut connection, mut exchange) =
         hermux.open(&Request::get("/v1/videos/1/content?index=0"), &upstream);
     exchange
@@ -290,7 +290,7 @@ fn write_until_stalled(connection: &Connection) {
 #[test]
 fn a_caller_that_does_not_read_stops_upstream() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let (mut connection, mut exchange) = hermux.open(&Request::get("/v1/videos/1/content"), &upstream);
     exchange.wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {HUGE}\r\n\r\n"));
     connection.answer();
@@ -322,7 +322,7 @@ fn an_upstream_that_does_not_read_stops_the_caller() {
 #[test]
 fn an_answer_that_comes_before_the_upload_is_over_reaches_the_caller() {
     let upstream = Upstream::start();
-    let hermux = Hermux::start(&upstream);
+    let hermux = Setup::new(&upstream).holding_nothing().start();
     let mut connection = hermux.connect();
     connection.send(Request::new("POST", "/v1/files").header("Content-Length", &HUGE.to_string()).head());
     let mut writer = connection.writer();

@@ -23,12 +23,13 @@ fn a_key_in_an_error_body_is_redacted_at_equal_length() {
     let upstream = Upstream::start();
     let hermux = Hermux::start(&upstream);
     let key = secret(1);
-    let json = format!(r#"{{"error":{{"code":401,"message":"no such key: {key}"}}}}"#);
+    let json = format!(r#"{{"error":{{"code":400,"message":"no such key: {key}"}}}}"#);
     let all_over = format!("{key}{key} {key}\n{}{key}", "x".repeat(10_000));
     let filled = format!("{}{key}", "y".repeat(60_000));
-    for status in [400, 401, 403, 429, 500, 502, 599] {
+    for status in [400, 403, 404, 429, 500, 502, 599] {
         for (body, what) in [(&json, "json"), (&all_over, "all over"), (&filled, "far in")] {
-            let (mut connection, exchange) = hermux.open(&Request::chat(false), &upstream);
+            // What may not happen twice is not sent twice, whatever the error.
+            let (mut connection, exchange) = hermux.open(&Request::post("/v1/files", "{}"), &upstream);
             exchange.json(status, body);
             let answer = answer(&mut connection);
             assert_eq!(answer.status(), status);
@@ -42,7 +43,7 @@ fn a_key_in_an_error_body_is_redacted_at_equal_length() {
 fn a_key_in_an_error_body_is_redacted_wherever_it_is_split() {
     let upstream = Upstream::start();
     let hermux = Hermux::start(&upstream);
-    let body = format!(r#"{{"error":{{"code":401,"message":"no such key: {}, sorry"}}}}"#, secret(1));
+    let body = format!(r#"{{"error":{{"code":400,"message":"no such key: {}, sorry"}}}}"#, secret(1));
     let body = body.as_bytes();
     let start = find(body, secret(1).as_bytes()).expect("it stands there");
     let mut connection = hermux.connect();
@@ -50,17 +51,35 @@ fn a_key_in_an_error_body_is_redacted_wherever_it_is_split() {
         connection.send(Request::chat(false).bytes());
         let mut exchange = upstream.next();
         exchange.body();
-        exchange.wire.send("HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n");
-        assert_eq!(connection.answer().status(), 401);
+        exchange.wire.send("HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n");
         exchange.wire.send_chunk(&body[..cut]);
-        // What cannot be the beginning of a key is not held back.
-        let mut got = connection.bytes_at_least(start - 1);
         exchange.wire.send_chunk(&body[cut..]);
         exchange.wire.send_last_chunk();
-        got.extend(connection.whole());
-        assert_redacted(&got, body, &format!("split at {cut}"));
+        assert_eq!(connection.answer().status(), 400);
+        assert_redacted(&connection.whole(), body, &format!("split at {cut}"));
         exchange.keep();
     }
+}
+
+#[test]
+fn a_key_in_an_error_inside_a_200_is_redacted() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let body = format!(r#"{{"error":{{"code":400,"message":"no such thing: {}"}}}}"#, secret(1));
+    let (mut connection, exchange) = hermux.open(&Request::chat(false), &upstream);
+    exchange.json(200, &body);
+    assert_redacted(&answer(&mut connection).body, body.as_bytes(), "inside a 200");
+}
+
+#[test]
+fn an_error_of_the_key_itself_stays_here() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let (mut connection, exchange) = hermux.open(&Request::chat(false), &upstream);
+    exchange.json(401, &format!(r#"{{"error":{{"code":401,"message":"no such key: {}"}}}}"#, secret(1)));
+    let answer = answer(&mut connection);
+    assert_eq!(answer.status(), 403);
+    assert!(find(&answer.body, secret(1).as_bytes()).is_none(), "the key reached the caller");
 }
 
 #[test]
@@ -71,7 +90,7 @@ fn a_key_in_single_bytes_is_redacted() {
     let body = format!("sk-or-v1-sk-or-v1-{}{}sk-or-v1-000", secret(1), secret(1));
     let (mut connection, mut exchange) = hermux.open(&Request::chat(false), &upstream);
     exchange.body();
-    exchange.wire.send("HTTP/1.1 500 Error\r\ntransfer-encoding: chunked\r\n\r\n");
+    exchange.wire.send("HTTP/1.1 400 Bad Request\r\ntransfer-encoding: chunked\r\n\r\n");
     for byte in body.bytes() {
         exchange.wire.send_chunk([byte]);
     }
@@ -85,8 +104,8 @@ fn a_key_in_a_header_is_redacted_at_any_status() {
     let upstream = Upstream::start();
     let hermux = Hermux::start(&upstream);
     let key = secret(1);
-    for status in [200, 302, 401, 500] {
-        let (mut connection, mut exchange) = hermux.open(&Request::chat(false), &upstream);
+    for status in [200, 302, 403, 500] {
+        let (mut connection, mut exchange) = hermux.open(&Request::post("/v1/files", "{}"), &upstream);
         exchange.body();
         let value = format!("a {key} b Bearer {key}");
         exchange.wire.send(format!(

@@ -101,6 +101,11 @@ impl Setup {
         self
     }
 
+    /// Holds no answer back while only its head and comments came, for tests that send them before the rest.
+    pub(crate) fn holding_nothing(self) -> Self {
+        self.variable("HERMUX_COMMIT_AFTER", "0s")
+    }
+
     /// A port of the test's choice.
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.port = port;

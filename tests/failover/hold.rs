@@ -1,0 +1,122 @@
+//! An error that comes with status 200, before any content, is an error like any other.
+
+use super::{FREE_MINUTE, attempts, bad_first, chat, start};
+use crate::support::hermux::answer;
+use crate::support::{End, Exchange, Hermux, Request, Upstream, samples};
+
+const COMMENT: &str = ": OPENROUTER PROCESSING\n\n";
+
+/// Begins a stream, sends `pieces` one chunk each, and ends it.
+fn stream(exchange: Exchange, pieces: &[&str]) {
+    let mut exchange = exchange;
+    exchange.begin_stream();
+    for piece in pieces {
+        exchange.wire.send_chunk(piece);
+    }
+    exchange.wire.send_last_chunk();
+    exchange.keep();
+}
+
+fn error_event() -> String {
+    format!("data: {}\n\n", FREE_MINUTE.1)
+}
+
+#[test]
+fn an_error_as_the_first_event_goes_to_the_next_key() {
+    for (path, good) in [
+        ("/v1/chat/completions", samples::CHAT_STREAM),
+        ("/v1/messages", samples::MESSAGES_STREAM),
+        ("/v1/responses", samples::RESPONSES_STREAM),
+    ] {
+        let upstream = Upstream::start();
+        let hermux = start(&upstream, 2);
+        let mut connection = hermux.send(&Request::post(path, r#"{"model":"acme/small","stream":true}"#));
+        let error = error_event();
+        // However it was cut.
+        let (left, right) = error.split_at(error.len() / 2);
+        stream(upstream.next(), &[COMMENT, left, right]);
+        stream(upstream.next(), &[COMMENT, good]);
+        let answer = answer(&mut connection);
+        assert_eq!((answer.status(), attempts(&answer), answer.end), (200, 2, End::Complete));
+        assert_eq!(String::from_utf8(answer.body).unwrap(), format!("{COMMENT}{good}"));
+    }
+}
+
+#[test]
+fn an_error_behind_blank_lines_of_json_goes_to_the_next_key() {
+    let upstream = bad_first(1, |mut exchange| {
+        exchange.body();
+        exchange
+            .wire
+            .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+        let (left, right) = FREE_MINUTE.1.split_at(60);
+        for piece in [" \n\n", "\n", left, right] {
+            exchange.wire.send_chunk(piece);
+        }
+        exchange.wire.send_last_chunk();
+        exchange.keep();
+    });
+    let answer = start(&upstream, 2).ask(&chat());
+    assert_eq!((answer.body.as_slice(), attempts(&answer)), (samples::CHAT.as_bytes(), 2));
+}
+
+#[test]
+fn an_error_that_nothing_cures_is_passed_on_as_it_came() {
+    let event = "data: {\"error\":{\"message\":\"acme/x is not a valid model ID\",\"code\":400}}\n\n";
+    let upstream = Upstream::answering(move |exchange| stream(exchange, &[COMMENT, event]));
+    let hermux = start(&upstream, 2);
+    let answer = hermux.ask(&Request::chat(true));
+    assert_eq!((answer.status(), attempts(&answer), answer.end), (200, 1, End::Complete));
+    assert_eq!(String::from_utf8(answer.body).unwrap(), format!("{COMMENT}{event}"));
+}
+
+/// Comments are let go after a while, and what comes behind them passes as it comes.
+#[test]
+fn what_only_keeps_alive_is_held_for_a_while_and_then_let_go() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let (mut connection, mut exchange) = hermux.open(&Request::chat(true), &upstream);
+    exchange.begin_stream();
+    exchange.wire.send_chunk(COMMENT);
+    assert_eq!(connection.answer().status(), 200);
+    assert_eq!(connection.bytes(COMMENT.len()), COMMENT.as_bytes());
+    // Too late for another key.
+    let error = error_event();
+    exchange.wire.send_chunk(&error);
+    assert_eq!(connection.bytes(error.len()), error.as_bytes());
+    exchange.wire.send_last_chunk();
+    assert_eq!(connection.rest(), (Vec::new(), End::Complete));
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn what_shows_content_is_not_held() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 1);
+    for (path, kind, begin) in [
+        ("/v1/chat/completions", "text/event-stream", "data: {\"id\":\"gen-1\",\"choices\":[{\"delta\""),
+        (
+            "/v1/messages",
+            "text/event-stream",
+            "event: message_start\ndata: {\"type\":\"message_start\",\"mess",
+        ),
+        ("/v1/chat/completions", "text/event-stream", "data: {}\n\n"),
+        ("/v1/chat/completions", "application/json", "{\"id\":\"gen-1\""),
+        ("/v1/audio/speech", "audio/mpeg", ""),
+        ("/v1/files", "application/json", ""),
+    ] {
+        let (mut connection, mut exchange) = hermux.open(&Request::post(path, "{}"), &upstream);
+        exchange.body();
+        exchange
+            .wire
+            .send(format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"));
+        if !begin.is_empty() {
+            exchange.wire.send_chunk(begin);
+        }
+        // The rest never comes, and would be waited for longer than this takes.
+        let begun = std::time::Instant::now();
+        assert_eq!(connection.answer().status(), 200);
+        assert_eq!(connection.bytes(begin.len()), begin.as_bytes());
+        assert!(begun.elapsed().as_millis() < 900, "{path} {kind}: held back");
+    }
+}

@@ -1,0 +1,181 @@
+//! A key's or an account's fault: the next key, at once, and each bad one only once.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use super::{
+    BUSY, CAP, DOWN, FREE_MINUTE, NO_CREDITS, REFUSED, attempts, bad_first, chat, fails_first, start,
+};
+use crate::support::hermux::answer;
+use crate::support::{Request, Setup, Upstream, samples};
+
+const UNIDENTIFIED: (u16, &str) = (429, r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#);
+
+#[test]
+fn what_another_key_cures_the_caller_never_sees() {
+    for error in [REFUSED, NO_CREDITS, CAP, FREE_MINUTE, UNIDENTIFIED] {
+        let upstream = fails_first(2, error);
+        let hermux = start(&upstream, 3);
+        let answer = hermux.ask(&chat());
+        assert_eq!((answer.status(), answer.body.as_slice()), (200, samples::CHAT.as_bytes()), "{error:?}");
+        assert_eq!((attempts(&answer), upstream.requests()), (3, 3), "{error:?}");
+        let sum = hermux.stats_when("three attempts in the ledger", |sum| sum.attempts == 3);
+        assert_eq!(sum.requests, 1);
+    }
+}
+
+#[test]
+fn the_key_that_answered_is_named_and_no_other() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 2);
+    let (mut connection, refused) = hermux.open(&chat(), &upstream);
+    let bad = refused.key().to_owned();
+    refused.json(REFUSED.0, REFUSED.1);
+    let good = upstream.next();
+    assert_ne!(good.key(), bad);
+    let name = if good.key() == crate::support::hermux::secret(1) { "key-1" } else { "key-2" };
+    good.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).key_name(), name);
+}
+
+#[test]
+fn the_body_is_replayed_byte_for_byte() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 2);
+    let large = format!(r#"{{"model":"acme/small","input":"{}"}}"#, "x\u{e9}".repeat(2_000_000));
+    for body in ["{}", "", " {not json \u{0}", &large] {
+        let request = Request::post("/v1/chat/completions", body).header("X-Else", "1");
+        let mut connection = hermux.send(&request);
+        let mut first = upstream.next();
+        assert!(first.body() == body.as_bytes());
+        let head = first.head.clone();
+        first.wire.send(format!(
+            "HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{}",
+            REFUSED.1.len(),
+            REFUSED.1
+        ));
+        first.keep();
+        let mut second = upstream.next();
+        assert!(second.body() == body.as_bytes());
+        assert_eq!(second.head.start, head.start);
+        let but_key = |headers: &[(String, String)]| {
+            headers.iter().filter(|(name, _)| name != "authorization").cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(but_key(&second.head.headers), but_key(&head.headers));
+        second.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        second.keep();
+        assert_eq!(answer(&mut connection).status(), 200);
+    }
+}
+
+#[test]
+fn a_bad_key_is_met_once_and_its_401_is_never_the_callers() {
+    for (error, hidden) in
+        [(REFUSED, "User not found"), (CAP, "Key limit exceeded"), (NO_CREDITS, "Add more")]
+    {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let keys = Arc::clone(&seen);
+        let upstream = Upstream::answering(move |exchange| {
+            keys.lock().unwrap().push(exchange.key().to_owned());
+            exchange.json(error.0, error.1);
+        });
+        let hermux = start(&upstream, 4);
+        let answer = hermux.ask(&chat());
+        assert!([402, 403].contains(&answer.status()), "{}", answer.status());
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.starts_with("hermux: no key can serve this request"), "{message}");
+        assert!(!message.contains(hidden), "{message}");
+        assert!(!answer.head.has("x-token-name"));
+        let seen = seen.lock().unwrap();
+        assert_eq!((seen.len(), attempts(&answer)), (4, 4));
+        assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 4, "a key was met twice");
+    }
+}
+
+#[test]
+fn a_callers_own_error_is_passed_on_at_once() {
+    for error in [
+        (400, r#"{"error":{"code":400,"message":"acme/fake-1.0 is not a valid model ID"}}"#),
+        (413, r#"{"error":{"code":413,"message":"Request payload too large"}}"#),
+        (422, r#"{"error":{"code":422,"message":"Unprocessable"}}"#),
+        (404, r#"{"error":{"code":404,"message":"No endpoints found for acme/none."}}"#),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"Flagged","metadata":{"reasons":["x"],"flagged_input":"y"}}}"#,
+        ),
+        BUSY,
+    ] {
+        let upstream = fails_first(1, error);
+        let hermux = start(&upstream, 3);
+        let answer = hermux.ask(&chat());
+        assert_eq!((answer.status(), answer.body.as_slice()), (error.0, error.1.as_bytes()));
+        assert_eq!((attempts(&answer), upstream.requests()), (1, 1), "{error:?}");
+        answer.key_name();
+    }
+}
+
+#[test]
+fn what_says_nothing_certain_of_a_key_is_tried_on_a_few_and_passed_on() {
+    let policy = (404, r#"{"error":{"code":404,"message":"No endpoints found matching your data policy"}}"#);
+    let upstream = fails_first(usize::MAX, policy);
+    let hermux = start(&upstream, 20);
+    let answer = hermux.ask(&chat());
+    assert_eq!((answer.status(), answer.body.as_slice()), (404, policy.1.as_bytes()));
+    assert_eq!((attempts(&answer), upstream.requests()), (8, 8));
+}
+
+#[test]
+fn what_can_be_sent_only_once_is_sent_once() {
+    for (error, status) in [(REFUSED, 429), (DOWN, 502)] {
+        let upstream = fails_first(1, error);
+        let hermux = Setup::new(&upstream).keys(3).flag("--replay-size", "100").start();
+        let answer = hermux.ask(&chat().body("x".repeat(1_000)));
+        assert_eq!(answer.status(), status);
+        assert_eq!(attempts(&answer), 1);
+        assert_eq!(upstream.requests(), 1);
+        assert_eq!(answer.head.header("retry-after"), (status == 429).then_some("1"));
+    }
+}
+
+#[test]
+fn each_answer_says_how_many_attempts_it_took() {
+    let upstream = bad_first(0, |_| ());
+    let hermux = start(&upstream, 1);
+    assert_eq!(attempts(&hermux.ask(&Request::chat(true))), 1);
+    assert_eq!(attempts(&hermux.ask(&Request::get("/v1/models"))), 1);
+    let refusal = hermux.ask(&Request::get("/nowhere"));
+    assert!(!refusal.head.has("x-hermux-attempts"), "there was none");
+}
+
+#[test]
+fn a_wish_to_wait_stays_here_and_a_bad_one_is_refused() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 1);
+    for wish in ["soon", "11m", "-1s", ""] {
+        let answer = hermux.ask(&Request::chat(false).header("X-HERMUX-Max-Wait", wish));
+        assert_eq!(answer.status(), 400, "{wish}");
+    }
+    let request = Request::chat(false).header("X-HERMUX-Max-Wait", "10m").header("x-hermux-any", "1");
+    let (mut connection, mut exchange) = hermux.open(&request, &upstream);
+    assert!(!exchange.head.has("x-hermux-max-wait") && !exchange.head.has("x-hermux-any"));
+    exchange.body();
+    exchange.wire.send("HTTP/1.1 200 OK\r\nx-hermux-attempts: 99\r\ncontent-length: 2\r\n\r\n{}");
+    assert_eq!(attempts(&answer(&mut connection)), 1);
+}
+
+#[test]
+fn exhausted_keys_say_when_the_first_is_back() {
+    let upstream = fails_first(usize::MAX, FREE_MINUTE);
+    let hermux = start(&upstream, 2);
+    let free = r#"{"model":"acme/small:free","messages":[{"role":"user","content":"hi"}]}"#;
+    for (path, kind) in [("/v1/chat/completions", "code"), ("/v1/messages", "type")] {
+        let answer = hermux.ask(&Request::post(path, free).header("X-HERMUX-Max-Wait", "0"));
+        assert_eq!(answer.status(), 429);
+        let after: u64 = answer.head.header("retry-after").expect("it says when").parse().unwrap();
+        assert!((1..=60).contains(&after), "{after}");
+        let error = &answer.json()["error"];
+        assert!(!error[kind].is_null(), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("free requests of this minute"), "{error}");
+    }
+    assert_eq!(upstream.requests(), 2, "nothing hopeless is tried");
+}
