@@ -86,6 +86,8 @@ Register-ArgumentCompleter -Native -CommandName 'hermux' -ScriptBlock {
         'hermux;demo' {
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]')
             [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]')
+            [CompletionResult]::new('-s', '-s', [CompletionResultType]::ParameterName, 'What there is to see; all but `calm` make requests themselves and print a line for each')
+            [CompletionResult]::new('--scenario', '--scenario', [CompletionResultType]::ParameterName, 'What there is to see; all but `calm` make requests themselves and print a line for each')
             [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
             [CompletionResult]::new('--tokens', '--tokens', [CompletionResultType]::ParameterName, 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]')
             [CompletionResult]::new('--allow', '--allow', [CompletionResultType]::ParameterName, 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]')

@@ -413,7 +413,7 @@ _hermux() {
             return 0
             ;;
         hermux__subcmd__demo)
-            opts="-p -t -v -q -h --port --tokens --allow --data-dir --config --verbose --quiet --log-format --help"
+            opts="-p -s -t -v -q -h --port --scenario --tokens --allow --data-dir --config --verbose --quiet --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -425,6 +425,14 @@ _hermux() {
                     ;;
                 -p)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --scenario)
+                    COMPREPLY=($(compgen -W "calm limits outage" -- "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -W "calm limits outage" -- "${cur}"))
                     return 0
                     ;;
                 --tokens)

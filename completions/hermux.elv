@@ -81,6 +81,8 @@ set edit:completion:arg-completer[hermux] = {|@words|
         &'hermux;demo'= {
             cand -p 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]'
             cand --port 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]'
+            cand -s 'What there is to see; all but `calm` make requests themselves and print a line for each'
+            cand --scenario 'What there is to see; all but `calm` make requests themselves and print a line for each'
             cand -t 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
             cand --tokens 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]'
             cand --allow 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]'

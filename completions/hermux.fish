@@ -71,6 +71,9 @@ complete -c hermux -n "__fish_hermux_using_subcommand serve" -s v -l verbose -d 
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s q -l quiet -d 'Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]'
 complete -c hermux -n "__fish_hermux_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -s p -l port -d 'The port of the proxy; 0 picks one [default: 3333, another one where that is taken]' -r
+complete -c hermux -n "__fish_hermux_using_subcommand demo" -s s -l scenario -d 'What there is to see; all but `calm` make requests themselves and print a line for each' -r -f -a "calm\t'All goes well, and the requests are yours'
+limits\t'Free models meet their limits: keys take over for each other, and requests wait for the next minute'
+outage\t'A model is down for 20 s: its requests wait for it, those for another model are served'"
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -s t -l tokens -d 'The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -l allow -d 'The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]' -r -F
 complete -c hermux -n "__fish_hermux_using_subcommand demo" -l data-dir -d 'Where the ledger and the state live [default: the user\'s data directory] [env: HERMUX_DATA_DIR]' -r -f -a "(__fish_complete_directories)"
