@@ -58,6 +58,8 @@ fn with_client<F: Future<Output = ()>>(test: impl FnOnce(Client<OpenAIConfig>) -
     let upstream = Upstream::answering(openrouter);
     let hermux = Hermux::start(&upstream);
     let base = format!("http://{}/api/v1", hermux.address());
+    // The client's own reqwest wants TLS to be chosen even where it is not used; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::with_config(OpenAIConfig::new().with_api_base(base).with_api_key(TOKEN));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     runtime.block_on(async { timeout(PATIENCE, test(client)).await.expect("hermux answers in time") });

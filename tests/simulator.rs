@@ -726,6 +726,8 @@ fn it_speaks_tls_and_cuts_there_too() {
 
 fn openai(simulator: &Simulator) -> Client<OpenAIConfig> {
     let config = OpenAIConfig::new().with_api_base(simulator.url()).with_api_key(secret("ann"));
+    // The client's own reqwest wants TLS to be chosen even where it is not used; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::with_config(config)
 }
 

@@ -11,7 +11,9 @@
 //!   failures come quicker than answers: of a hundred requests that left together, all the failures are known while the
 //!   first answer is still being thought about. So the first failure only begins a watch. From then on attempts leave
 //!   with a guard, and these alone count, for and against; and the breaker of a model that proved itself stays closed
-//!   while more of them are still out than failed. One good answer ends the watch.
+//!   while more of them are still out than failed. One good answer ends the watch. Failures without a guard decide
+//!   nothing, but where six of them came in a row, two guarded failures are enough, and no more than two
+//!   guarded attempts leave at a time.
 //! - **A model that has not proved itself gets eight attempts at a time**, and two while its latest result is a failure:
 //!   else twenty callers that start together would have twenty attempts under way before the first failure is known.
 //!   It proves itself with sixteen good answers, until nobody asks for it for a minute, or it was down. This limit is
@@ -19,7 +21,8 @@
 //!
 //! With 7 % of failures, five of ten attempts fail once in some thousand times; and then those who ask wait for a probe.
 //! An outage of 20 s costs the callers of a model that had not proved itself eight attempts and three probes (after 2, 6
-//! and 14 s); of one that had, what is under way when the first failure comes back, five and the probes.
+//! and 14 s); of one that had, what is under way when the first failure comes back, two to
+//! five more and the probes.
 //!
 //! # How it closes
 //!
@@ -144,6 +147,13 @@ impl Breakers {
                 Admission::Go(Some(Probe { shared: Arc::clone(&self.0), model, number, is_out: true }))
             }
             Err(until) => Admission::Wait(until),
+        }
+    }
+
+    /// Notes that an attempt without a guard was answered. One look at an atomic while no model is watched.
+    pub fn answered(&self, model: &str) {
+        if self.0.watched.load(Ordering::Relaxed) > 0 {
+            self.0.settle(model, None, Report::Answered);
         }
     }
 

@@ -229,8 +229,9 @@ pub(super) fn well(
     let shared = &*worker.shared;
     let now = shared.clock.now();
     lease.answered(now);
-    if let Some(probe) = probe {
-        probe.answered();
+    match probe {
+        Some(probe) => probe.answered(),
+        None => shared.breakers.answered(&demand.model),
     }
     let name = lease.key().name();
     match demand.conversation {

@@ -88,9 +88,33 @@ fn seconds(until: Time, now: Time) -> u64 {
     until.since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
+/// Whether what keeps a key from serving ends only when somebody does something, as far as a caller may wait for it.
+fn needs_person(why: Why) -> bool {
+    match why {
+        Why::NoCredits
+        | Why::Cap
+        | Why::Refused
+        | Why::Expired
+        | Why::Management
+        | Why::Disabled
+        | Why::Models
+        | Why::Tried
+        | Why::Bound => true,
+        Why::FreeMinute
+        | Why::FreeDay
+        | Why::Probing
+        | Why::InFlight
+        | Why::Unidentified
+        | Why::DailyRequests
+        | Why::DailyCost => false,
+    }
+}
+
 impl Refusal {
     pub(super) fn exhausted(exhausted: Exhausted, now: Time) -> Self {
         let Exhausted { until, why } = exhausted;
+        // What is only probed now and then needs a person all the same.
+        let until = until.filter(|_| !why.iter().all(|(why, _)| needs_person(*why)));
         Self::Exhausted { after: until.map(|until| seconds(until, now)), why }
     }
 

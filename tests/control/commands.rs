@@ -185,7 +185,7 @@ fn refused() -> (hermux::simulator::Simulator, crate::support::Hermux) {
     let refusal = Then::answer(401, errors::user_not_found().body());
     simulator.add_fault(Fault::new(refusal).with_key("ann").once());
     // Nothing but a request is to meet it.
-    let hermux = setup.switch("--no-poll").start();
+    let hermux = setup.start();
     chat(&hermux, 3);
     (simulator, hermux)
 }

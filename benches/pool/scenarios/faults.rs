@@ -19,7 +19,8 @@ const BURNED: usize = 15;
 pub(super) fn outage(size: Size) -> io::Result<Report> {
     let span = Duration::from_secs(if size == Size::Full { 20 } else { 5 });
     let (lead, tail) = (Duration::from_secs(2), Duration::from_secs(2));
-    // Callers that pause longer than an answer takes: what is under way when the model fails is burned in any case.
+    // Callers that pause longer than an answer takes, and not in step: what is under way when the model fails is burned
+    // in any case.
     let pace = Pace { head: Duration::from_millis(20), ..Pace::default() };
     let rig = Rig::start(Scenario { pace, ..Scenario::with_keys(&KEYS) }, &[])?;
     let since = Instant::now();
@@ -35,7 +36,9 @@ pub(super) fn outage(size: Size) -> io::Result<Report> {
     let (concerned, others): (Vec<Answer>, Vec<Answer>) = std::thread::scope(|scope| {
         let ask_on = &ask_on;
         let callers: Vec<_> = (0..20)
-            .map(|caller| scope.spawn(move || ask_on(caller % 7, PAID, Duration::from_millis(400))))
+            .map(|caller| {
+                scope.spawn(move || ask_on(caller % 7, PAID, Duration::from_millis(300 + 10 * caller as u64)))
+            })
             .collect();
         let other = scope.spawn(move || ask_on(7, OTHER_PAID, Duration::from_millis(200)));
         std::thread::sleep(lead);
@@ -47,6 +50,9 @@ pub(super) fn outage(size: Size) -> io::Result<Report> {
     let slowest = others.iter().map(|answer| answer.ended).max().unwrap_or_default();
     let longest = concerned.iter().map(|answer| answer.ended).max().unwrap_or_default();
     let served = others.iter().filter(|answer| answer.served()).count();
+    for a in rig.simulator.attempts().iter().filter(|a| a.status == Some(502)) {
+        eprintln!("BURN {:?} {:?}", a.at, a.key);
+    }
     Ok(Report::of(concerned.len() + others.len(), concerned.iter().chain(&others))
         .seen(&rig)
         .all_served()

@@ -39,9 +39,10 @@ use Step::{Answers, Ends, Fails, Held, HeldAtOnce, LatestFails, Leave, LeaveAtOn
 struct Out(Option<Probe>);
 
 impl Out {
-    fn answered(self) {
-        if let Some(probe) = self.0 {
-            probe.answered();
+    fn answered(self, breakers: &Breakers) {
+        match self.0 {
+            Some(probe) => probe.answered(),
+            None => breakers.answered(M),
         }
     }
 
@@ -75,7 +76,7 @@ fn play(name: &str, is_proven: bool, steps: &[Step]) {
             LeaveAtOnce(count, now) => leave(count, &|| breakers.admit(M, at(now))),
             Fails(now, until) => out.remove(0).failed(&breakers, until, now),
             LatestFails(now, until) => out.pop().unwrap().failed(&breakers, until, now),
-            Answers => out.remove(0).answered(),
+            Answers => out.remove(0).answered(&breakers),
             Ends => drop(out.remove(0)),
             Held(now, until) => assert_held(&breakers.admit_patiently(M, at(now)), until, &what),
             HeldAtOnce(now, until) => assert_held(&breakers.admit(M, at(now)), until, &what),
@@ -92,7 +93,7 @@ fn assert_held(admission: &Admission, until: i64, what: &str) {
 fn prove(breakers: &Breakers, now: i64) {
     for _ in 0..16 {
         let Admission::Go(probe) = breakers.admit_patiently(M, at(now)) else { panic!("held") };
-        Out(probe).answered();
+        Out(probe).answered(breakers);
     }
     assert!(matches!(breakers.admit(M, at(now)), Admission::Go(None)), "not proved");
 }
@@ -126,7 +127,23 @@ fn a_model_is_held_as_long_as_the_table_says() {
             after_four(&[Leave(1, 0), Answers, Fails(0, None), Leave(9, 0)]),
         ),
         (
-            "those that were under way when the first came back don't",
+            "those that were under way when the first came back don't, while others of them are answered",
+            true,
+            vec![
+                Leave(8, 0),
+                Fails(0, None),
+                Fails(0, None),
+                Fails(0, None),
+                Fails(0, None),
+                Fails(0, None),
+                Answers,
+                Fails(0, None),
+                Fails(0, None),
+                Leave(9, 0),
+            ],
+        ),
+        (
+            "where none is, they let two leave at a time, whose failures open it",
             true,
             vec![
                 Leave(6, 0),
@@ -136,7 +153,11 @@ fn a_model_is_held_as_long_as_the_table_says() {
                 Fails(0, None),
                 Fails(0, None),
                 Fails(0, None),
-                Leave(9, 0),
+                Leave(2, 0),
+                Held(0, 2000),
+                Fails(0, None),
+                Fails(0, None),
+                HeldAtOnce(0, 2000),
             ],
         ),
         (
@@ -325,7 +346,7 @@ fn a_flaky_model_is_hardly_ever_held() {
         while let Some(entry) = out.first_entry().filter(|entry| entry.key().0 <= now) {
             let (is_good, probe) = entry.remove();
             let ended = Out(probe);
-            if is_good { ended.answered() } else { ended.failed(&breakers, None, now) }
+            if is_good { ended.answered(&breakers) } else { ended.failed(&breakers, None, now) }
         }
         while out.len() < 50 {
             let Admission::Go(probe) = breakers.admit_patiently(M, at(now)) else {

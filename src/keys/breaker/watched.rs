@@ -6,6 +6,10 @@ use crate::clock::Time;
 
 /// The breaker opens when failures in a row weigh as much as this.
 const OPENS_AT: u32 = 5;
+/// The same once failures without a guard are many.
+const OPENS_SOON_AT: u32 = 2;
+/// So many of them are.
+const MANY: u32 = 6;
 /// What a failure weighs that says itself when to ask again.
 const HINTED: u32 = 3;
 /// Attempts at a time on a model that has not proved itself.
@@ -79,6 +83,8 @@ struct Up {
     good: u32,
     /// What the failures in a row of guarded attempts weigh.
     failed: u32,
+    /// Failures in a row of attempts that left without a guard, before the watch began.
+    bare: u32,
     /// Guarded attempts that are out.
     out: u32,
     /// When the first of those that are out left, and the latest.
@@ -163,6 +169,12 @@ impl Watched {
                         }
                         Report::Nothing => {}
                     }
+                } else if number.is_none() {
+                    match report {
+                        Report::Failed(..) => up.bare += 1,
+                        Report::Answered => up.bare = 0,
+                        Report::Nothing => {}
+                    }
                 }
                 if up.is_blank() { Verdict::Forget } else { Verdict::Watch }
             }
@@ -203,11 +215,9 @@ impl Watched {
 impl Up {
     /// Until when an attempt that can wait is held.
     fn held_until(&self, now: Time) -> Option<Time> {
-        if self.is_trusted {
-            return None;
-        }
         let (most, left) = match self.failed {
-            0 => (UNPROVEN, self.first_left?),
+            _ if self.is_trusted && self.bare < MANY => return None,
+            0 if !self.is_trusted => (UNPROVEN, self.first_left?),
             _ => (FAILING, self.latest_left?),
         };
         let until = left.after(FIRST);
@@ -215,7 +225,8 @@ impl Up {
     }
 
     fn is_down(&self) -> bool {
-        self.failed >= OPENS_AT && (!self.is_trusted || self.out <= self.failed)
+        let most = if self.bare < MANY { OPENS_AT } else { OPENS_SOON_AT };
+        self.failed >= most && (!self.is_trusted || self.out <= self.failed)
     }
 
     /// Whether nothing is known against it or for it, and nothing under way.
