@@ -163,8 +163,10 @@ pub enum Why {
     NoCredits,
     /// Its account's credits are held by requests in flight.
     InFlight,
-    /// Its cap is spent.
+    /// Its cap is spent until it resets.
     Cap,
+    /// Its cap is spent, and no reset of it is known.
+    CapForGood,
     /// `OpenRouter` refuses it.
     Refused,
     /// It expired.
@@ -198,6 +200,7 @@ impl Why {
             Self::NoCredits => "no_credits",
             Self::InFlight => "in_flight",
             Self::Cap => "cap",
+            Self::CapForGood => "cap_for_good",
             Self::Refused => "refused",
             Self::Expired => "expired",
             Self::Management => "management",
@@ -221,6 +224,7 @@ impl Why {
             Self::NoCredits => "its account has no credits",
             Self::InFlight => "requests in flight hold its account's credits",
             Self::Cap => "its cap is spent",
+            Self::CapForGood => "its cap is spent, and no reset of it is known",
             Self::Refused => "OpenRouter refuses it",
             Self::Expired => "it expired",
             Self::Management => "it is a management key, which serves no inference",

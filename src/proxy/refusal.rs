@@ -92,7 +92,7 @@ fn seconds(until: Time, now: Time) -> u64 {
 fn needs_person(why: Why) -> bool {
     match why {
         Why::NoCredits
-        | Why::Cap
+        | Why::CapForGood
         | Why::Refused
         | Why::Expired
         | Why::Management
@@ -102,6 +102,7 @@ fn needs_person(why: Why) -> bool {
         | Why::Bound => true,
         Why::FreeMinute
         | Why::FreeDay
+        | Why::Cap
         | Why::Probing
         | Why::InFlight
         | Why::Unidentified
@@ -252,7 +253,7 @@ fn reason(why: Why) -> &'static str {
         Why::Probing => "its first free request of a new window is under way",
         Why::NoCredits => "out of credits",
         Why::InFlight => "credits held by requests in flight",
-        Why::Cap => "its cap is spent",
+        Why::Cap | Why::CapForGood => "its cap is spent",
         Why::Refused => "refused by OpenRouter",
         Why::Expired => "expired",
         Why::Management => "a management key, which serves no inference",
@@ -308,7 +309,7 @@ mod tests {
             (&[(Why::NoCredits, 2), (Why::Refused, 1)][..], 402),
             (&[(Why::Bound, 7), (Why::NoCredits, 1)], 402),
             (&[(Why::Refused, 2), (Why::NoCredits, 1)], 403),
-            (&[(Why::Cap, 1)], 403),
+            (&[(Why::CapForGood, 1)], 403),
             (&[(Why::Expired, 1)], 403),
             (&[(Why::Disabled, 1)], 403),
             (&[(Why::Models, 1)], 403),

@@ -23,7 +23,6 @@ fn turn(hermux: &Hermux, messages: &mut Vec<Value>, more: &Value) -> String {
 }
 
 #[test]
-#[ignore = "the pool does not bind requests to a key yet"]
 fn twelve_conversations_of_eight_turns_each_stay_with_one_account_and_use_all() {
     let (_simulator, hermux) = start(Scenario::with_keys(&KEYS));
     let mut talks: Vec<_> =
@@ -40,7 +39,6 @@ fn twelve_conversations_of_eight_turns_each_stay_with_one_account_and_use_all() 
 }
 
 #[test]
-#[ignore = "the pool does not bind requests to a key yet"]
 fn a_session_that_is_named_stays_whatever_is_said_in_it() {
     let (_simulator, hermux) = start(Scenario::with_keys(&KEYS));
     let session = json!({"session_id": "s1"});

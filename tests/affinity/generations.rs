@@ -22,7 +22,6 @@ fn look_up(hermux: &Hermux, id: &str) -> Answer {
 }
 
 #[test]
-#[ignore = "the pool does not bind requests to a key yet"]
 fn sixty_look_ups_of_sixty_go_straight_to_the_account_that_made_them() {
     let (simulator, hermux) = start(Scenario::with_keys(&KEYS));
     let made: Vec<_> = (0..60).map(|_| generate(&hermux)).collect();
@@ -52,7 +51,6 @@ fn accounts_are_asked_in_turn_for_a_generation_nobody_remembers() {
 }
 
 #[test]
-#[ignore = "the pool does not bind requests to a key yet"]
 fn who_was_found_by_asking_around_is_remembered() {
     let scenario = Scenario::with_keys(&KEYS);
     let rows = rows(&scenario);

@@ -71,7 +71,6 @@ fn an_answer_too_large_to_be_read_whole_passes_as_it_came() {
 }
 
 #[test]
-#[ignore = "the pool does not bind requests to a key yet"]
 fn a_resource_is_asked_for_with_the_key_that_made_it() {
     let upstream = Upstream::answering(|exchange: Exchange| {
         let id = exchange.key().get(60..).unwrap_or_default().to_owned();

@@ -103,7 +103,7 @@ fn what_shows_content_is_not_held() {
         ("/v1/chat/completions", "text/event-stream", "data: {}\n\n"),
         ("/v1/chat/completions", "application/json", "{\"id\":\"gen-1\""),
         ("/v1/audio/speech", "audio/mpeg", ""),
-        ("/v1/files", "application/json", ""),
+        ("/v1/tools/search", "application/json", ""),
     ] {
         let (mut connection, mut exchange) = hermux.open(&Request::post(path, "{}"), &upstream);
         exchange.body();

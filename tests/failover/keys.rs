@@ -40,10 +40,10 @@ fn the_key_that_answered_is_named_and_no_other() {
 
 #[test]
 fn the_body_is_replayed_byte_for_byte() {
-    let upstream = Upstream::start();
-    let hermux = start(&upstream, 2);
     let large = format!(r#"{{"model":"acme/small","input":"{}"}}"#, "x\u{e9}".repeat(2_000_000));
     for body in ["{}", "", " {not json \u{0}", &large] {
+        let upstream = Upstream::start();
+        let hermux = start(&upstream, 2);
         let request = Request::post("/v1/chat/completions", body).header("X-Else", "1");
         let mut connection = hermux.send(&request);
         let mut first = upstream.next();

@@ -50,9 +50,6 @@ pub(super) fn outage(size: Size) -> io::Result<Report> {
     let slowest = others.iter().map(|answer| answer.ended).max().unwrap_or_default();
     let longest = concerned.iter().map(|answer| answer.ended).max().unwrap_or_default();
     let served = others.iter().filter(|answer| answer.served()).count();
-    for a in rig.simulator.attempts().iter().filter(|a| a.status == Some(502)) {
-        eprintln!("BURN {:?} {:?}", a.at, a.key);
-    }
     Ok(Report::of(concerned.len() + others.len(), concerned.iter().chain(&others))
         .seen(&rig)
         .all_served()

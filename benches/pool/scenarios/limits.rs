@@ -128,14 +128,17 @@ pub(super) fn turn(_: Size) -> io::Result<Report> {
     let turning = Turning::from(hermux::clock::Time(midnight.0 - 6_000));
     let clock = turning.clock.clone();
     let used_up = |name| free_account(name).free_left(0);
-    // A request costs more than this cap, so that the first one spends it for the day.
-    let capped = Account { keys: vec![Key::new("cay").limit(100, Some(Reset::Daily))], ..account("cay") };
-    let accounts = vec![used_up("ann"), used_up("ben"), capped.free_left(0)];
+    // A request costs more than such a cap, so that each of these keys serves one a day.
+    let capped = |name: &str| {
+        let keys = vec![Key::new(name).limit(100, Some(Reset::Daily))];
+        Account { keys, ..account(name) }.free_left(0)
+    };
+    let accounts = vec![used_up("ann"), used_up("ben"), capped("cay"), capped("dee")];
     let scenario = Scenario { accounts, clock: clock.clone(), ..Scenario::default() };
     let rig = Rig::start_inside(scenario, &[("HERMUX_MAX_WAIT", "30s")])?;
     let now_or_never = |model: &str| Ask::chat(model, "now or never").max_wait(0);
 
-    let first_paid = rig.ask(0, &now_or_never(PAID));
+    let first_paid = [PAID, PAID].map(|model| rig.ask(0, &now_or_never(model)));
     let exhausted: Vec<_> = [PAID, FREE, FREE].iter().map(|model| rig.ask(0, &now_or_never(model))).collect();
     let (waiting, resumed) = std::thread::scope(|scope| {
         let waiting: Vec<_> = [FREE, FREE, PAID]
@@ -152,7 +155,7 @@ pub(super) fn turn(_: Size) -> io::Result<Report> {
     let bound = Duration::from_secs(2);
     let seconds = |took: &Option<Duration>| took.map_or_else(|| "never".to_owned(), |it| format!("{it:.2?}"));
     let told = exhausted.iter().filter(|answer| answer.is_honest_refusal()).count();
-    Ok(Report::of(4, waiting.iter().chain([&first_paid]))
+    Ok(Report::of(5, waiting.iter().chain(&first_paid))
         .seen(&rig)
         .all_served()
         .bar(told == 3, format!("before it every refusal is a 429 with Retry-After: {told} of 3"))

@@ -113,7 +113,7 @@ impl Slot {
             never(known.management, Why::Management),
             never(known.expires.is_some_and(|expires| expires <= now), Why::Expired),
             rest(&known.refused, Why::Refused),
-            rest(&known.cap, Why::Cap),
+            rest(&known.cap, if known.cap.is_some_and(|cap| cap.alone) { Why::CapForGood } else { Why::Cap }),
             rest(&known.unidentified[class as usize], Why::Unidentified),
             today(terms.daily_requests.is_some_and(|most| self.used >= most), Why::DailyRequests),
             today(terms.daily_cost.is_some_and(|most| self.cost >= most), Why::DailyCost),

@@ -10,7 +10,7 @@ fn exactly_that_rests_exactly_that_long() {
     let table: &[(Rest, Class, &[Class], Why, i64)] = &[
         (Rest::Refused, Paid, &[Free, Paid, Other], Why::Refused, 15 * MINUTE),
         (Rest::Cap(end), Free, &[Free, Paid, Other], Why::Cap, 40 * SECOND),
-        (Rest::Cap(None), Paid, &[Free, Paid, Other], Why::Cap, HOUR),
+        (Rest::Cap(None), Paid, &[Free, Paid, Other], Why::CapForGood, HOUR),
         (Rest::NoCredits, Paid, &[Paid], Why::NoCredits, HOUR),
         (Rest::NoCredits, Free, &[Free, Paid], Why::NoCredits, HOUR),
         (Rest::InFlight(None), Paid, &[Paid], Why::InFlight, 2 * SECOND),
@@ -182,7 +182,7 @@ fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
 
     // What was asked before a fault knows nothing of it.
     let told = Told { cap_left: Some(9), ..Told::default() };
-    for (rest, why) in [(Rest::Refused, Why::Refused), (Rest::Cap(None), Why::Cap)] {
+    for (rest, why) in [(Rest::Refused, Why::Refused), (Rest::Cap(None), Why::CapForGood)] {
         let _ = bench(&pool, "a", Class::Paid, rest, noon(2 * MINUTE));
         pool.learn(&name("a"), &told, noon(2 * MINUTE - 1), noon(2 * MINUTE));
         assert_eq!(held(&pool, Class::Paid, noon(2 * MINUTE)).1, [(why, 1)]);
