@@ -41,6 +41,10 @@ deny:
 bench *args:
     cargo bench --bench cost -- {{ args }}
 
+# Plays the pool's promises against the simulator; takes minutes.
+pool *args:
+    cargo bench --bench pool -- {{ args }}
+
 # Shows the main job on sample keys.
 demo:
     cargo run --release -- demo
