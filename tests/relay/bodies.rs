@@ -345,3 +345,25 @@ fn an_answer_that_comes_before_the_upload_is_over_reaches_the_caller() {
     drop(hermux);
     writing.join().unwrap();
 }
+
+#[test]
+fn a_body_in_single_bytes_is_kept_in_about_its_size() {
+    let upstream = Upstream::start();
+    let hermux = Setup::new(&upstream).start();
+    let mut connection = hermux.connect();
+    let before = hermux.resident_bytes();
+    connection
+        .send(Request::new("POST", "/v1/chat/completions").header("Transfer-Encoding", "chunked").head());
+    let chunks = b"1\r\nx\r\n".repeat(100_000);
+    for _ in 0..10 {
+        connection.send(&chunks);
+    }
+    connection.send("0\r\n\r\n");
+    let mut exchange = upstream.next();
+    assert_eq!(exchange.body().len(), 1_000_000);
+    // All of it is kept to be sent again, a megabyte.
+    let grown = hermux.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * MEGABYTE as u64, "a megabyte takes {grown} bytes");
+    exchange.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).status(), 200);
+}

@@ -2,7 +2,7 @@
 
 use crate::support::h2::H2;
 use crate::support::hermux::answer;
-use crate::support::{End, Hermux, Request, Upstream, samples, show};
+use crate::support::{End, Hermux, Request, Setup, Upstream, samples, show};
 
 #[test]
 fn h2_with_prior_knowledge_works() {
@@ -129,6 +129,21 @@ fn trailers_of_an_answer_pass() {
     assert_eq!(asked.head().unwrap().status(), 200);
     assert_eq!(asked.whole(), b"hello");
     assert_eq!(asked.trailers().expect("trailers came")["x-sum"], "7");
+}
+
+#[test]
+fn an_answer_with_trailers_is_booked_as_complete() {
+    let upstream = Upstream::start();
+    let hermux = Setup::new(&upstream).variable("HERMUX_LOG", "hermux::request=debug").start();
+    let request = Request::get("/v1/models").header("TE", "trailers").header("Connection", "TE");
+    let (mut connection, mut exchange) = hermux.open(&request, &upstream);
+    exchange
+        .wire
+        .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n");
+    connection.answer();
+    assert_eq!(connection.whole(), b"hello");
+    let line = hermux.wait_for_line("/models");
+    assert!(line.contains("outcome=\"complete\"") && line.contains("bytes=5"), "{line}");
 }
 
 #[test]
