@@ -306,7 +306,8 @@ impl Worker {
     ) -> ProxyBody {
         let Shared { affinity, clock, settings, .. } = &*self.shared;
         let upstream = self.upstream.authority();
-        let site = Site { upstream: &upstream, base: &settings.base, host: owned::host_of(parts) };
+        let (host, scheme) = (owned::host_of(parts), owned::scheme_of(parts));
+        let site = Site { upstream: &upstream, base: &settings.base, host, scheme };
         owned::read(body, headers, kind, &site, |id| affinity.own(id, maker, clock.now())).await
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Site<'a> {
     pub(super) base: &'a str,
     /// The host and port that the caller used.
     pub(super) host: Option<&'a str>,
+    /// The scheme that it used: `https` where TLS ends before hermux.
+    pub(super) scheme: &'a str,
 }
 
 /// The host and port that a caller used, where they can stand in an address.
@@ -76,6 +78,14 @@ pub(super) fn host_of(parts: &Parts) -> Option<&str> {
     };
     let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
     (!host.is_empty() && host.bytes().all(is_fine)).then_some(host)
+}
+
+/// The scheme that a caller used: `http`, unless what ends TLS before hermux says otherwise (`X-Forwarded-Proto`). A caller
+/// who lies about it has its own access token to lose.
+pub(super) fn scheme_of(parts: &Parts) -> &'static str {
+    let said = parts.headers.get("x-forwarded-proto").map_or(&b""[..], HeaderValue::as_bytes);
+    let nearest_caller = said.split(|&byte| byte == b',').next().unwrap_or_default();
+    if nearest_caller.trim_ascii().eq_ignore_ascii_case(b"https") { "https" } else { "http" }
 }
 
 /// Reads the answer that tells of a resource of `kind`: gives each id in it to `own`, and makes addresses that are to
@@ -192,7 +202,7 @@ fn own_address(address: &str, site: &Site<'_>) -> Option<String> {
     let path = below.map_or(Cow::Borrowed(path), |below| Cow::Owned(format!("/api{below}")));
     match (scheme, site.host) {
         (Some(""), Some(host)) => Some(format!("//{host}{path}")),
-        (Some(_), Some(host)) => Some(format!("http://{host}{path}")),
+        (Some(_), Some(host)) => Some(format!("{}://{host}{path}", site.scheme)),
         // Without a host to name, the path alone leads back to whoever was asked.
         (Some(_), None) => Some(path.into_owned()),
         (None, _) => matches!(path, Cow::Owned(_)).then(|| path.into_owned()).filter(|path| path != address),
@@ -217,7 +227,8 @@ mod tests {
     };
     use crate::proxy::route;
 
-    const SITE: Site<'static> = Site { upstream: "openrouter.ai", base: "/api", host: Some("box:3333") };
+    const SITE: Site<'static> =
+        Site { upstream: "openrouter.ai", base: "/api", host: Some("box:3333"), scheme: "http" };
 
     #[test]
     fn only_reading_a_resource_asks_around_and_only_so_often() {
@@ -271,7 +282,7 @@ mod tests {
 
     #[test]
     fn addresses_follow_upstream_elsewhere_and_callers_without_a_host() {
-        let site = Site { upstream: "127.0.0.1:99", base: "/or", host: Some("box") };
+        let site = Site { upstream: "127.0.0.1:99", base: "/or", host: Some("box"), scheme: "http" };
         for (address, own) in [
             ("http://127.0.0.1:99/or/v1/videos/j", Some("http://box/api/v1/videos/j")),
             ("https://openrouter.ai/api/v1/videos/j", Some("http://box/api/v1/videos/j")),
@@ -281,6 +292,9 @@ mod tests {
         ] {
             assert_eq!(own_address(address, &site).as_deref(), own, "{address}");
         }
+        let address = "https://openrouter.ai/api/v1/videos/1";
+        let site = Site { scheme: "https", ..SITE };
+        assert_eq!(own_address(address, &site).as_deref(), Some("https://box:3333/api/v1/videos/1"));
         let site = Site { host: None, ..SITE };
         assert_eq!(own_address("https://openrouter.ai/api/v1/x", &site).as_deref(), Some("/api/v1/x"));
     }

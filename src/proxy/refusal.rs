@@ -234,7 +234,9 @@ impl Refusal {
 
 /// What holds most of the keys that may serve the request at all.
 fn mostly(why: &[(Why, usize)]) -> Option<Why> {
-    why.iter().map(|(why, _)| *why).find(|why| !matches!(why, Why::Bound | Why::Tried))
+    why.iter()
+        .map(|(why, _)| *why)
+        .find(|why| !matches!(why, Why::Bound | Why::Tried | Why::Disabled | Why::Models))
 }
 
 /// What holds the keys: `2 keys: free requests of this minute used up; 1 key: out of credits`.
@@ -308,6 +310,7 @@ mod tests {
         for (why, status) in [
             (&[(Why::NoCredits, 2), (Why::Refused, 1)][..], 402),
             (&[(Why::Bound, 7), (Why::NoCredits, 1)], 402),
+            (&[(Why::Disabled, 5), (Why::Models, 4), (Why::NoCredits, 3)], 402),
             (&[(Why::Refused, 2), (Why::NoCredits, 1)], 403),
             (&[(Why::CapForGood, 1)], 403),
             (&[(Why::Expired, 1)], 403),
