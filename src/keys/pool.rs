@@ -228,6 +228,12 @@ impl Lease {
         self.pool.run(now, |stock, now| stock.bench(&self.lent, rest, now))
     }
 
+    /// Whether the key could not be lent again now for a request of this class.
+    #[must_use]
+    pub fn rests(&self, now: Time) -> bool {
+        self.pool.run(now, |stock, now| stock.hold(self.lent.slot, self.lent.class, now).is_some())
+    }
+
     /// Adds to what the key spent today, nano-dollars.
     pub fn spent(&self, cost: i64, now: Time) {
         if cost > 0 {

@@ -56,6 +56,7 @@ pub(super) async fn go_on(
         unidentified: 0,
         failures: 0,
         guesses: 0,
+        blamed: None,
         repeated_answer: false,
         repeated_silence: false,
         patience,
@@ -73,7 +74,7 @@ pub(super) async fn go_on(
         let (granted, connection) = match next {
             Next::Answer(answered) => return Ok(*answered),
             Next::End => return failover.end(),
-            Next::Same(lease) => (Some(Granted { lease, probe: None }), Connection::Fresh),
+            Next::Same(granted) => (Some(granted), Connection::Fresh),
             Next::Key => (failover.enter(None).await, Connection::Any),
             Next::Later(avoid) => {
                 sleep(Duration::from_millis(rand::random_range(100..=400))).await;
@@ -104,7 +105,7 @@ enum Next {
     /// Pass on the last error.
     End,
     /// The same key once more, on a fresh connection.
-    Same(Lease),
+    Same(Granted),
     /// The next key, at once.
     Key,
     /// One more attempt a moment later, on another key where there is one.
@@ -132,6 +133,8 @@ struct Failover<'a, 'd> {
     unidentified: usize,
     failures: u32,
     guesses: u32,
+    /// What the last fault was that lets a key or an account rest, but nothing that this request needs of it.
+    blamed: Option<(Why, Option<Time>)>,
     /// Whether it was sent again after a provider's or the edge's failure.
     repeated_answer: bool,
     /// Whether it was sent again after no answer at all.
@@ -157,12 +160,12 @@ impl Failover<'_, '_> {
         let Fallen { lease, probe, entry, brought, .. } = fallen;
         match brought {
             Ok(reply) => self.after_reply(lease, probe, entry, reply).await,
-            Err(error) => self.after_nothing(lease, entry, &error),
+            Err(error) => self.after_nothing(Granted { lease, probe }, entry, &error),
         }
     }
 
-    fn after_nothing(&mut self, lease: Lease, mut entry: OpenEntry, error: &SendError) -> Next {
-        let (key, request) = (lease.key().name(), self.request);
+    fn after_nothing(&mut self, granted: Granted, mut entry: OpenEntry, error: &SendError) -> Next {
+        let (key, request) = (granted.lease.key().name(), self.request);
         if matches!(error, SendError::RequestBody) {
             // The caller broke its own upload off.
             entry.finish(Outcome::Cancelled);
@@ -173,8 +176,9 @@ impl Failover<'_, '_> {
         self.failures += 1;
         if matches!(error, SendError::Stale) && self.can_repeat && self.failures < MOST_FAILURES {
             tracing::debug!(%key, "sent again on a fresh connection: request {request}");
-            lease.count_again(self.now());
-            return Next::Same(lease);
+            granted.lease.count_again(self.now());
+            // Whatever waits for it waits on.
+            return Next::Same(granted);
         }
         self.refusal = Some(Refusal::from(error));
         // Only where no byte of an answer was seen, and not after a long wait.
@@ -182,7 +186,7 @@ impl Failover<'_, '_> {
         if may && !self.repeated_silence && self.may_repeat() {
             self.repeated_silence = true;
             tracing::debug!(%key, "request {request} is sent again in a moment, since {error}");
-            return Next::Later(self.without(&lease));
+            return Next::Later(self.without(&granted.lease));
         }
         tracing::warn!(%key, "request {request} failed: {error}");
         Next::End
@@ -196,7 +200,7 @@ impl Failover<'_, '_> {
         mut reply: Reply,
     ) -> Next {
         let status = reply.status;
-        if another_account_may_have_it(self.demand.asks_around, status, self.attempts) {
+        if self.can_repeat && another_account_may_have_it(self.demand.asks_around, status, self.attempts) {
             // Whoever made it knows it; the others say that there is none.
             for tried in [&mut self.tried, &mut self.unfit] {
                 tried.account(&lease);
@@ -251,6 +255,9 @@ impl Failover<'_, '_> {
             entry.finish(Outcome::Failed);
             if !self.can_repeat {
                 self.refusal = Some(Refusal::SentOnce);
+            } else if matches!(next, Next::End) {
+                let tried = vec![(Why::Tried, self.met.len())];
+                self.refuse(Exhausted { until: None, why: tried });
             }
         }
         next
@@ -292,8 +299,12 @@ impl Failover<'_, '_> {
             Some(probe) => probe.failed(fault.until, now),
             None => self.worker.shared.breakers.failed(&self.demand.model, fault.until, now),
         }
-        if matches!(fault.whose, Whose::Model | Whose::Edge) {
+        if matches!(fault.whose, Whose::Model | Whose::Edge) || is_outage {
             self.failures += 1;
+        }
+        if is_outage && self.can_repeat && self.failures < MOST_FAILURES {
+            // No key rests, and each would meet it again.
+            return Next::WhenUp;
         }
         let another = fault.another_key_helps();
         if another != Another::No {
@@ -301,7 +312,10 @@ impl Failover<'_, '_> {
                 return Next::End;
             }
             self.met.insert(lease.key().name().clone());
-            let rests = rest.is_some();
+            // A router's name does not tell that its model is free, and no quota is known for what runs none: then what
+            // rests is nothing of what this request needs, and the key would be lent to it again.
+            let rests = rest.is_some() && lease.rests(now);
+            self.blamed = rest.filter(|_| !rests).map(|rest| blame(rest, now)).or(self.blamed);
             for tried in [Some(&mut self.tried), (!rests).then_some(&mut self.unfit)].into_iter().flatten() {
                 match another {
                     Another::Account => tried.account(lease),
@@ -414,11 +428,21 @@ impl Failover<'_, '_> {
     }
 
     fn give_up(&mut self, gave_up: &GaveUp) {
-        let now = self.now();
-        self.refusal = Some(match gave_up.why() {
-            Blocked::Keys(exhausted) => Refusal::exhausted(exhausted.clone(), now),
-            Blocked::Model(until) => Refusal::model_down(*until, now),
-        });
+        match gave_up.why() {
+            Blocked::Keys(exhausted) => self.refuse(exhausted.clone()),
+            Blocked::Model(until) => self.refusal = Some(Refusal::model_down(*until, self.now())),
+        }
+    }
+
+    /// Notes that no key is left; of those that were tried it is known why.
+    fn refuse(&mut self, mut exhausted: Exhausted) {
+        if let Some((blamed, until)) = self.blamed
+            && let Some(tried) = exhausted.why.iter_mut().find(|(why, _)| *why == Why::Tried)
+        {
+            tried.0 = blamed;
+            exhausted.until = exhausted.until.into_iter().chain(until).min();
+        }
+        self.refusal = Some(Refusal::exhausted(exhausted, self.now()));
     }
 
     /// The last error of upstream's, else why there is none.
@@ -453,6 +477,21 @@ fn rest_after(fault: &Fault) -> Option<Rest> {
         | Kind::UnknownModel
         | Kind::BadRequest
         | Kind::Edge => None,
+    }
+}
+
+/// What keeps a key from serving after a fault, and until when.
+fn blame(rest: Rest, now: Time) -> (Why, Option<Time>) {
+    match rest {
+        Rest::Refused => (Why::Refused, None),
+        Rest::Cap(None) => (Why::CapForGood, None),
+        Rest::Cap(until) => (Why::Cap, until),
+        Rest::NoCredits => (Why::NoCredits, None),
+        // Without a hint it is a matter of moments.
+        Rest::InFlight(until) => (Why::InFlight, until.or(Some(now))),
+        Rest::FreeMinute { until, .. } => (Why::FreeMinute, until.or(Some(now))),
+        Rest::FreeDay { until, .. } => (Why::FreeDay, until.or(Some(now))),
+        Rest::Unidentified(until) => (Why::Unidentified, until.or(Some(now))),
     }
 }
 

@@ -93,6 +93,47 @@ fn a_bad_key_is_met_once_and_its_401_is_never_the_callers() {
 }
 
 #[test]
+fn a_fault_that_rests_nothing_of_what_the_request_needs_is_met_once_by_each_key() {
+    const IN_FLIGHT: (u16, &str) = (
+        402,
+        r#"{"error":{"code":402,"message":"This request would exceed your available credits given your current in-flight requests.","metadata":{"reason":"in_flight_budget_exhausted","limit_source":"openrouter_in_flight_budget"}}}"#,
+    );
+    let free = Request::post("/v1/chat/completions", r#"{"model":"acme/small:free"}"#);
+    for (request, error, status) in [
+        // A router or a preset may lead to a free model whatever its name.
+        (Request::chat(false), FREE_MINUTE, 429),
+        (Request::get("/v1/models"), FREE_MINUTE, 429),
+        (Request::get("/v1/models"), NO_CREDITS, 402),
+        (free, IN_FLIGHT, 429),
+    ] {
+        for wait in ["0", "5s"] {
+            let upstream = fails_first(30, error);
+            let hermux = start(&upstream, 3);
+            let answer = hermux.ask(&request.clone().header("X-HERMUX-Max-Wait", wait));
+            assert_eq!((answer.status(), attempts(&answer)), (status, 3), "{error:?}");
+            assert_eq!(upstream.requests(), 3, "a key was met twice: {error:?}");
+            assert_eq!(answer.head.has("retry-after"), status == 429);
+        }
+    }
+    // No more than so many, where every other request would go the same long way.
+    let upstream = fails_first(usize::MAX, FREE_MINUTE);
+    let answer = start(&upstream, 20).ask(&chat());
+    assert_eq!((answer.status(), attempts(&answer), upstream.requests()), (429, 8, 8));
+    assert!(answer.head.has("retry-after"));
+}
+
+#[test]
+fn a_rate_limit_of_all_keys_that_nothing_identifies_is_met_once_by_each_and_passed_on() {
+    for wait in ["0", "5s"] {
+        let upstream = fails_first(30, UNIDENTIFIED);
+        let hermux = start(&upstream, 3);
+        let answer = hermux.ask(&Request::chat(false).header("X-HERMUX-Max-Wait", wait));
+        assert_eq!((answer.status(), answer.body.as_slice()), (429, UNIDENTIFIED.1.as_bytes()));
+        assert_eq!((attempts(&answer), upstream.requests()), (3, 3));
+    }
+}
+
+#[test]
 fn a_callers_own_error_is_passed_on_at_once() {
     for error in [
         (400, r#"{"error":{"code":400,"message":"acme/fake-1.0 is not a valid model ID"}}"#),
