@@ -142,6 +142,12 @@ impl KeyPool {
         self.run(now, |stock, now| stock.replace(keys, |_| Used::default(), now));
     }
 
+    /// Whether a request that is bound to this key can be served at all: it or another of its account is in the file.
+    #[must_use]
+    pub fn has_account_of(&self, key: &KeyName) -> bool {
+        self.lock().has_account_of(key)
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {

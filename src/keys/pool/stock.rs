@@ -276,6 +276,13 @@ impl Stock {
         line.choose(|at| self.misfit(at, need).is_none())
     }
 
+    /// Whether the key, or another of its account, is in the file.
+    pub(super) fn has_account_of(&self, name: &KeyName) -> bool {
+        let Some(&at) = self.by_name.get(name) else { return false };
+        let slot = &self.slots[at];
+        slot.is_listed || self.accounts[slot.account].keys.iter().any(|&at| self.slots[at].is_listed)
+    }
+
     /// The key itself, else the least used of its account.
     fn choose_near(&self, at: usize, line: &Line, need: &Need<'_>) -> Option<usize> {
         let lendable = |at: usize| match line.standing(at) {
