@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::sleep;
 
-use super::Worker;
 use super::attempt::{Answered, Demand, Fallen, Holder, Leave, Reply, attempt, well};
 use super::body::RequestBody;
 use super::hold::{Form, first_data};
 use super::owned::another_account_may_have_it;
 use super::refusal::{Refusal, Refused};
 use super::room::{Blocked, GaveUp, Granted};
+use super::{Shared, Worker};
 use crate::clock::Time;
 use crate::keys::KeyName;
 use crate::keys::breaker::Probe;
@@ -452,6 +452,18 @@ impl Failover<'_, '_> {
             Some(kept) => Ok(Answered { attempts, ..*kept }),
             None => Err(Refused { refusal: self.refusal.unwrap_or(Refusal::SentOnce), attempts }),
         }
+    }
+}
+
+/// Lets rest what is at fault by an error that came too late to try another key.
+pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) {
+    let now = shared.clock.now();
+    let Some(fault) = classify_event(error, now) else { return };
+    tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
+    if let Some(rest) = rest_after(&fault) {
+        // Whether the model is down is for those to tell who can still wait for it.
+        let _ = lease.bench(rest, now);
+        shared.remember();
     }
 }
 
