@@ -16,7 +16,7 @@ use super::{Shared, Worker};
 use crate::clock::Time;
 use crate::keys::KeyName;
 use crate::keys::breaker::Probe;
-use crate::keys::need::{Exhausted, Rest, Tried, Why};
+use crate::keys::need::{Class, Exhausted, Rest, Tried, Why};
 use crate::keys::pool::Lease;
 use crate::ledger::{OpenEntry, Outcome, Previous};
 use crate::openrouter::fault::{Another, Fault, Kind, Whose, classify, classify_event};
@@ -57,6 +57,7 @@ pub(super) async fn go_on(
         failures: 0,
         guesses: 0,
         blamed: None,
+        doubted: Vec::new(),
         repeated_answer: false,
         repeated_silence: false,
         patience,
@@ -92,7 +93,10 @@ pub(super) async fn go_on(
             connection: if can_repeat { connection } else { Connection::Fresh },
         };
         next = match attempt(worker, demand, body, granted, leave).await {
-            Ok(answered) => return Ok(answered),
+            Ok(answered) => {
+                failover.believe_refusals();
+                return Ok(answered);
+            }
             Err(fallen) => failover.after(*fallen).await,
         };
     }
@@ -135,6 +139,8 @@ struct Failover<'a, 'd> {
     guesses: u32,
     /// What the last fault was that lets a key or an account rest, but nothing that this request needs of it.
     blamed: Option<(Why, Option<Time>)>,
+    /// The keys refused where no model runs: an endpoint that refuses each key must not have all of them rest.
+    doubted: Vec<KeyName>,
     /// Whether it was sent again after a provider's or the edge's failure.
     repeated_answer: bool,
     /// Whether it was sent again after no answer at all.
@@ -206,6 +212,7 @@ impl Failover<'_, '_> {
                 tried.account(&lease);
             }
             self.keep(&lease, entry, reply);
+            self.believe_refusals();
             return Next::Key;
         }
         let fault = if status.as_u16() >= 400 {
@@ -218,6 +225,11 @@ impl Failover<'_, '_> {
             classify_event(reply.body.read(), self.now())
         };
         let attempts = self.attempts;
+        if status.as_u16() < 500
+            && fault.as_ref().is_none_or(|fault| rest_after(fault) != Some(Rest::Refused))
+        {
+            self.believe_refusals();
+        }
         let Some(fault) = fault else {
             return Next::Answer(Box::new(well(
                 self.worker,
@@ -291,7 +303,11 @@ impl Failover<'_, '_> {
             lease.belongs_to(user, now);
         }
         let rest = rest_after(fault);
-        let is_outage = rest.is_some_and(|rest| lease.bench(rest, now));
+        let is_doubtful = rest == Some(Rest::Refused) && self.demand.class == Class::Other;
+        if is_doubtful {
+            self.doubted.push(lease.key().name().clone());
+        }
+        let is_outage = rest.filter(|_| !is_doubtful).is_some_and(|rest| lease.bench(rest, now));
         self.worker.shared.remember();
         let is_models = fault.whose == Whose::Model && !fault.byok && self.demand.runs_model();
         match probe {
@@ -340,6 +356,18 @@ impl Failover<'_, '_> {
             return Next::WhenUp;
         }
         Next::End
+    }
+
+    /// Another key was not refused, so those that were are at fault themselves.
+    fn believe_refusals(&mut self) {
+        if self.doubted.is_empty() {
+            return;
+        }
+        let (shared, now) = (&self.worker.shared, self.now());
+        for key in self.doubted.drain(..) {
+            shared.keys.learn_refused(&key, now);
+        }
+        shared.remember();
     }
 
     /// What all keys met alike is no fault of theirs.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::{
     BUSY, CAP, DOWN, FREE_MINUTE, NO_CREDITS, REFUSED, attempts, bad_first, chat, fails_first, start,
 };
-use crate::support::hermux::answer;
+use crate::support::hermux::{answer, secret};
 use crate::support::{Request, Setup, Upstream, samples};
 
 const UNIDENTIFIED: (u16, &str) = (429, r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#);
@@ -33,7 +33,7 @@ fn the_key_that_answered_is_named_and_no_other() {
     refused.json(REFUSED.0, REFUSED.1);
     let good = upstream.next();
     assert_ne!(good.key(), bad);
-    let name = if good.key() == crate::support::hermux::secret(1) { "key-1" } else { "key-2" };
+    let name = if good.key() == secret(1) { "key-1" } else { "key-2" };
     good.json(200, samples::CHAT);
     assert_eq!(answer(&mut connection).key_name(), name);
 }
@@ -219,4 +219,40 @@ fn exhausted_keys_say_when_the_first_is_back() {
         assert!(error["message"].as_str().unwrap().contains("free requests of this minute"), "{error}");
     }
     assert_eq!(upstream.requests(), 2, "nothing hopeless is tried");
+}
+
+#[test]
+fn an_endpoint_that_refuses_each_key_has_none_of_them_rest() {
+    let wants_another = (401, r#"{"error":{"code":401,"message":"A valid management key is required"}}"#);
+    for error in [REFUSED, wants_another] {
+        let upstream = Upstream::answering(move |exchange| {
+            if exchange.head.start.contains("/odd") {
+                exchange.json(error.0, error.1);
+            } else {
+                exchange.json(200, samples::CHAT);
+            }
+        });
+        let hermux = start(&upstream, 3);
+        for _ in 0..2 {
+            let answer = hermux.ask(&Request::get("/v1/odd").header("X-HERMUX-Max-Wait", "0"));
+            assert_eq!((answer.status(), attempts(&answer)), (403, 3), "{error:?}");
+        }
+        assert_eq!(hermux.ask(&chat()).status(), 200, "{error:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_where_another_is_not_rests_whatever_was_asked_for() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.key() == secret(2) {
+            exchange.json(200, samples::CHAT);
+        } else {
+            exchange.json(REFUSED.0, REFUSED.1);
+        }
+    });
+    let hermux = start(&upstream, 3);
+    for _ in 0..6 {
+        assert_eq!(hermux.ask(&Request::get("/v1/models")).key_name(), "key-2");
+    }
+    assert!(upstream.requests() <= 6 + 2, "{}", upstream.requests());
 }
