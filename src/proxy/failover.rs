@@ -246,7 +246,8 @@ impl Failover<'_, '_> {
             && is_callers
         {
             self.tell(&lease, &fault, "passed on");
-            let holder = Holder::Lease(lease);
+            // However slowly it passes, nobody waits for what the key was lent to find out.
+            let holder = Holder::Returned(Box::new(lease.key().clone()));
             let answered = Answered { reply, holder, entry, attempts, failed: true };
             return Next::Answer(Box::new(answered));
         }

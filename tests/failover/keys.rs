@@ -256,3 +256,22 @@ fn a_key_that_is_refused_where_another_is_not_rests_whatever_was_asked_for() {
     }
     assert!(upstream.requests() <= 6 + 2, "{}", upstream.requests());
 }
+
+#[test]
+fn an_error_that_passes_slowly_keeps_no_other_request_from_the_new_window() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 1);
+    let free = Request::post("/v1/chat/completions", r#"{"model":"acme/small:free"}"#);
+    let (_first, exchange) = hermux.open(&free, &upstream);
+    let soon = r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. ","code":429,"metadata":{"headers":{"X-RateLimit-Reset":"1"}}}}"#;
+    exchange.json(429, soon);
+    // The first of the new window goes alone, and is the caller's own mistake.
+    let mut bad = upstream.next();
+    bad.body();
+    bad.wire.send("HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n");
+    bad.wire.send(format!(r#"{{"error":{{"code":400,"message":"{}"#, "x".repeat(100_000)));
+    let (mut connection, second) = hermux.open(&free, &upstream);
+    second.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).status(), 200);
+    drop(bad);
+}
