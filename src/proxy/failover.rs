@@ -28,6 +28,9 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(5);
 /// How often one request may fail at the provider, the edge or the connection.
 const MOST_FAILURES: u32 = 3;
 
+/// For so long a request waits until upstream says to ask again, where no more than one attempt is to be had.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// How many keys one request tries after faults that say nothing certain about a key: those let nothing rest, or
 /// not for sure, so that every other request would go the same long way.
 const MOST_GUESSES: u32 = 8;
@@ -77,8 +80,8 @@ pub(super) async fn go_on(
             Next::End => return failover.end(),
             Next::Same(granted) => (Some(granted), Connection::Fresh),
             Next::Key => (failover.enter(None).await, Connection::Any),
-            Next::Later(avoid) => {
-                sleep(Duration::from_millis(rand::random_range(100..=400))).await;
+            Next::Later(avoid, pause) => {
+                sleep(pause + Duration::from_millis(rand::random_range(100..=400))).await;
                 (failover.enter(Some(&avoid)).await, Connection::Fresh)
             }
             Next::WhenUp => (failover.when_up().await, Connection::Fresh),
@@ -112,8 +115,8 @@ enum Next {
     Same(Granted),
     /// The next key, at once.
     Key,
-    /// One more attempt a moment later, on another key where there is one.
-    Later(Tried),
+    /// One more attempt so much and a moment later, on another key where there is one.
+    Later(Tried, Duration),
     /// One more attempt when the model is up again.
     WhenUp,
 }
@@ -192,7 +195,7 @@ impl Failover<'_, '_> {
         if may && !self.repeated_silence && self.may_repeat() {
             self.repeated_silence = true;
             tracing::debug!(%key, "request {request} is sent again in a moment, since {error}");
-            return Next::Later(self.without(&granted.lease));
+            return Next::Later(self.without(&granted.lease), Duration::ZERO);
         }
         tracing::warn!(%key, "request {request} failed: {error}");
         Next::End
@@ -256,7 +259,7 @@ impl Failover<'_, '_> {
             &fault,
             match next {
                 Next::Key => "the next key",
-                Next::Later(_) => "once more in a moment",
+                Next::Later(..) => "once more in a moment",
                 Next::WhenUp => "once more when the model is up again",
                 _ => "no further attempt",
             },
@@ -348,10 +351,12 @@ impl Failover<'_, '_> {
             self.suspect_outage();
             return Next::End;
         }
-        let has_hint = fault.until.is_some();
-        if fault.retry_same_route_once() && !has_hint && !self.repeated_answer && self.may_repeat() {
+        let pause = fault.until.map_or(Duration::ZERO, |until| until.since(now));
+        let is_soon = pause <= self.patience.min(LONGEST_PAUSE);
+        if fault.retry_same_route_once() && is_soon && !self.repeated_answer && self.may_repeat() {
             self.repeated_answer = true;
-            return Next::Later(self.without(lease));
+            self.patience -= pause;
+            return Next::Later(self.without(lease), pause);
         }
         if is_models && self.can_repeat && self.failures < MOST_FAILURES {
             return Next::WhenUp;
