@@ -142,6 +142,12 @@ impl KeyPool {
         self.run(now, |stock, now| stock.replace(keys, |_| Used::default(), now));
     }
 
+    /// Whether a request that is bound to this key can be served at all: it or another of its account is in the file.
+    #[must_use]
+    pub fn has_account_of(&self, key: &KeyName) -> bool {
+        self.lock().has_account_of(key)
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -226,6 +232,12 @@ impl Lease {
     pub fn bench(&self, rest: Rest, now: Time) -> bool {
         self.is_open.store(false, Ordering::Relaxed);
         self.pool.run(now, |stock, now| stock.bench(&self.lent, rest, now))
+    }
+
+    /// Whether the key could not be lent again now for a request of this class.
+    #[must_use]
+    pub fn rests(&self, now: Time) -> bool {
+        self.pool.run(now, |stock, now| stock.hold(self.lent.slot, self.lent.class, now).is_some())
     }
 
     /// Adds to what the key spent today, nano-dollars.

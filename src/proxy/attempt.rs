@@ -80,6 +80,8 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     pub(super) body: Begun,
     pub(super) form: Form,
+    /// Whether its beginning did not tell in time that it is no error.
+    pub(super) is_unclear: bool,
 }
 
 /// An answer with what is to be settled at its end.
@@ -206,9 +208,11 @@ pub(super) fn attempt<'a>(
             Err(error) => return Err(Box::new(Fallen { lease, probe, entry, at, brought: Err(error) })),
             // Boxed, so that answers that are clear at once do not carry its size.
             Ok(Arrived { mut reply, looking, .. }) => Box::pin(async move {
-                if reply.body.hold(looking, worker.shared.settings.commit_after).await {
+                let looks = reply.body.hold(looking, worker.shared.settings.commit_after).await;
+                if matches!(looks, Looks::Bad | Looks::BadSoFar) {
                     return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
                 }
+                reply.is_unclear = looks != Looks::Good;
                 Ok(well(worker, demand, Granted { lease, probe }, entry, reply, number))
             }),
         };
@@ -257,13 +261,14 @@ impl Arrived {
     fn new(demand: &Demand<'_>, answer: Answer, cx: &mut Context<'_>) -> Self {
         let Answer { status, headers, body } = answer;
         let form = Form::of(&headers);
-        let mut reply = Reply { status, headers, body: Begun::new(body), form };
+        let mut reply = Reply { status, headers, body: Begun::new(body), form, is_unclear: false };
         let mut looking = Looking::new(form);
         let looks = match status.as_u16() {
             400.. => Looks::Bad,
             200 if demand.inference => reply.body.look(&mut looking, cx),
             _ => Looks::Good,
         };
+        reply.is_unclear = looks != Looks::Good;
         Self { reply, looks, looking }
     }
 }

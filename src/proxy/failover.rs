@@ -6,17 +6,17 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::sleep;
 
-use super::Worker;
 use super::attempt::{Answered, Demand, Fallen, Holder, Leave, Reply, attempt, well};
 use super::body::RequestBody;
 use super::hold::{Form, first_data};
 use super::owned::another_account_may_have_it;
 use super::refusal::{Refusal, Refused};
 use super::room::{Blocked, GaveUp, Granted};
+use super::{Shared, Worker};
 use crate::clock::Time;
 use crate::keys::KeyName;
 use crate::keys::breaker::Probe;
-use crate::keys::need::{Exhausted, Rest, Tried, Why};
+use crate::keys::need::{Class, Exhausted, Rest, Tried, Why};
 use crate::keys::pool::Lease;
 use crate::ledger::{OpenEntry, Outcome, Previous};
 use crate::openrouter::fault::{Another, Fault, Kind, Whose, classify, classify_event};
@@ -27,6 +27,9 @@ const ERROR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often one request may fail at the provider, the edge or the connection.
 const MOST_FAILURES: u32 = 3;
+
+/// For so long a request waits until upstream says to ask again, where no more than one attempt is to be had.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many keys one request tries after faults that say nothing certain about a key: those let nothing rest, or
 /// not for sure, so that every other request would go the same long way.
@@ -56,6 +59,8 @@ pub(super) async fn go_on(
         unidentified: 0,
         failures: 0,
         guesses: 0,
+        blamed: None,
+        doubted: Vec::new(),
         repeated_answer: false,
         repeated_silence: false,
         patience,
@@ -73,10 +78,10 @@ pub(super) async fn go_on(
         let (granted, connection) = match next {
             Next::Answer(answered) => return Ok(*answered),
             Next::End => return failover.end(),
-            Next::Same(lease) => (Some(Granted { lease, probe: None }), Connection::Fresh),
+            Next::Same(granted) => (Some(granted), Connection::Fresh),
             Next::Key => (failover.enter(None).await, Connection::Any),
-            Next::Later(avoid) => {
-                sleep(Duration::from_millis(rand::random_range(100..=400))).await;
+            Next::Later(avoid, pause) => {
+                sleep(pause + Duration::from_millis(rand::random_range(100..=400))).await;
                 (failover.enter(Some(&avoid)).await, Connection::Fresh)
             }
             Next::WhenUp => (failover.when_up().await, Connection::Fresh),
@@ -91,7 +96,10 @@ pub(super) async fn go_on(
             connection: if can_repeat { connection } else { Connection::Fresh },
         };
         next = match attempt(worker, demand, body, granted, leave).await {
-            Ok(answered) => return Ok(answered),
+            Ok(answered) => {
+                failover.believe_refusals();
+                return Ok(answered);
+            }
             Err(fallen) => failover.after(*fallen).await,
         };
     }
@@ -104,11 +112,11 @@ enum Next {
     /// Pass on the last error.
     End,
     /// The same key once more, on a fresh connection.
-    Same(Lease),
+    Same(Granted),
     /// The next key, at once.
     Key,
-    /// One more attempt a moment later, on another key where there is one.
-    Later(Tried),
+    /// One more attempt so much and a moment later, on another key where there is one.
+    Later(Tried, Duration),
     /// One more attempt when the model is up again.
     WhenUp,
 }
@@ -132,6 +140,10 @@ struct Failover<'a, 'd> {
     unidentified: usize,
     failures: u32,
     guesses: u32,
+    /// What the last fault was that lets a key or an account rest, but nothing that this request needs of it.
+    blamed: Option<(Why, Option<Time>)>,
+    /// The keys refused where no model runs: an endpoint that refuses each key must not have all of them rest.
+    doubted: Vec<KeyName>,
     /// Whether it was sent again after a provider's or the edge's failure.
     repeated_answer: bool,
     /// Whether it was sent again after no answer at all.
@@ -157,12 +169,12 @@ impl Failover<'_, '_> {
         let Fallen { lease, probe, entry, brought, .. } = fallen;
         match brought {
             Ok(reply) => self.after_reply(lease, probe, entry, reply).await,
-            Err(error) => self.after_nothing(lease, entry, &error),
+            Err(error) => self.after_nothing(Granted { lease, probe }, entry, &error),
         }
     }
 
-    fn after_nothing(&mut self, lease: Lease, mut entry: OpenEntry, error: &SendError) -> Next {
-        let (key, request) = (lease.key().name(), self.request);
+    fn after_nothing(&mut self, granted: Granted, mut entry: OpenEntry, error: &SendError) -> Next {
+        let (key, request) = (granted.lease.key().name(), self.request);
         if matches!(error, SendError::RequestBody) {
             // The caller broke its own upload off.
             entry.finish(Outcome::Cancelled);
@@ -173,8 +185,9 @@ impl Failover<'_, '_> {
         self.failures += 1;
         if matches!(error, SendError::Stale) && self.can_repeat && self.failures < MOST_FAILURES {
             tracing::debug!(%key, "sent again on a fresh connection: request {request}");
-            lease.count_again(self.now());
-            return Next::Same(lease);
+            granted.lease.count_again(self.now());
+            // Whatever waits for it waits on.
+            return Next::Same(granted);
         }
         self.refusal = Some(Refusal::from(error));
         // Only where no byte of an answer was seen, and not after a long wait.
@@ -182,7 +195,7 @@ impl Failover<'_, '_> {
         if may && !self.repeated_silence && self.may_repeat() {
             self.repeated_silence = true;
             tracing::debug!(%key, "request {request} is sent again in a moment, since {error}");
-            return Next::Later(self.without(&lease));
+            return Next::Later(self.without(&granted.lease), Duration::ZERO);
         }
         tracing::warn!(%key, "request {request} failed: {error}");
         Next::End
@@ -196,12 +209,13 @@ impl Failover<'_, '_> {
         mut reply: Reply,
     ) -> Next {
         let status = reply.status;
-        if another_account_may_have_it(self.demand.asks_around, status, self.attempts) {
+        if self.can_repeat && another_account_may_have_it(self.demand.asks_around, status, self.attempts) {
             // Whoever made it knows it; the others say that there is none.
             for tried in [&mut self.tried, &mut self.unfit] {
                 tried.account(&lease);
             }
             self.keep(&lease, entry, reply);
+            self.believe_refusals();
             return Next::Key;
         }
         let fault = if status.as_u16() >= 400 {
@@ -214,6 +228,11 @@ impl Failover<'_, '_> {
             classify_event(reply.body.read(), self.now())
         };
         let attempts = self.attempts;
+        if status.as_u16() < 500
+            && fault.as_ref().is_none_or(|fault| rest_after(fault) != Some(Rest::Refused))
+        {
+            self.believe_refusals();
+        }
         let Some(fault) = fault else {
             return Next::Answer(Box::new(well(
                 self.worker,
@@ -230,7 +249,8 @@ impl Failover<'_, '_> {
             && is_callers
         {
             self.tell(&lease, &fault, "passed on");
-            let holder = Holder::Lease(lease);
+            // However slowly it passes, nobody waits for what the key was lent to find out.
+            let holder = Holder::Returned(Box::new(lease.key().clone()));
             let answered = Answered { reply, holder, entry, attempts, failed: true };
             return Next::Answer(Box::new(answered));
         }
@@ -239,7 +259,7 @@ impl Failover<'_, '_> {
             &fault,
             match next {
                 Next::Key => "the next key",
-                Next::Later(_) => "once more in a moment",
+                Next::Later(..) => "once more in a moment",
                 Next::WhenUp => "once more when the model is up again",
                 _ => "no further attempt",
             },
@@ -251,6 +271,9 @@ impl Failover<'_, '_> {
             entry.finish(Outcome::Failed);
             if !self.can_repeat {
                 self.refusal = Some(Refusal::SentOnce);
+            } else if matches!(next, Next::End) {
+                let tried = vec![(Why::Tried, self.met.len())];
+                self.refuse(Exhausted { until: None, why: tried });
             }
         }
         next
@@ -284,7 +307,11 @@ impl Failover<'_, '_> {
             lease.belongs_to(user, now);
         }
         let rest = rest_after(fault);
-        let is_outage = rest.is_some_and(|rest| lease.bench(rest, now));
+        let is_doubtful = rest == Some(Rest::Refused) && self.demand.class == Class::Other;
+        if is_doubtful {
+            self.doubted.push(lease.key().name().clone());
+        }
+        let is_outage = rest.filter(|_| !is_doubtful).is_some_and(|rest| lease.bench(rest, now));
         self.worker.shared.remember();
         let is_models = fault.whose == Whose::Model && !fault.byok && self.demand.runs_model();
         match probe {
@@ -292,8 +319,12 @@ impl Failover<'_, '_> {
             Some(probe) => probe.failed(fault.until, now),
             None => self.worker.shared.breakers.failed(&self.demand.model, fault.until, now),
         }
-        if matches!(fault.whose, Whose::Model | Whose::Edge) {
+        if matches!(fault.whose, Whose::Model | Whose::Edge) || is_outage {
             self.failures += 1;
+        }
+        if is_outage && self.can_repeat && self.failures < MOST_FAILURES {
+            // No key rests, and each would meet it again.
+            return Next::WhenUp;
         }
         let another = fault.another_key_helps();
         if another != Another::No {
@@ -301,7 +332,10 @@ impl Failover<'_, '_> {
                 return Next::End;
             }
             self.met.insert(lease.key().name().clone());
-            let rests = rest.is_some();
+            // A router's name does not tell that its model is free, and no quota is known for what runs none: then what
+            // rests is nothing of what this request needs, and the key would be lent to it again.
+            let rests = rest.is_some() && lease.rests(now);
+            self.blamed = rest.filter(|_| !rests).map(|rest| blame(rest, now)).or(self.blamed);
             for tried in [Some(&mut self.tried), (!rests).then_some(&mut self.unfit)].into_iter().flatten() {
                 match another {
                     Another::Account => tried.account(lease),
@@ -317,15 +351,29 @@ impl Failover<'_, '_> {
             self.suspect_outage();
             return Next::End;
         }
-        let has_hint = fault.until.is_some();
-        if fault.retry_same_route_once() && !has_hint && !self.repeated_answer && self.may_repeat() {
+        let pause = fault.until.map_or(Duration::ZERO, |until| until.since(now));
+        let is_soon = pause <= self.patience.min(LONGEST_PAUSE);
+        if fault.retry_same_route_once() && is_soon && !self.repeated_answer && self.may_repeat() {
             self.repeated_answer = true;
-            return Next::Later(self.without(lease));
+            self.patience -= pause;
+            return Next::Later(self.without(lease), pause);
         }
         if is_models && self.can_repeat && self.failures < MOST_FAILURES {
             return Next::WhenUp;
         }
         Next::End
+    }
+
+    /// Another key was not refused, so those that were are at fault themselves.
+    fn believe_refusals(&mut self) {
+        if self.doubted.is_empty() {
+            return;
+        }
+        let (shared, now) = (&self.worker.shared, self.now());
+        for key in self.doubted.drain(..) {
+            shared.keys.learn_refused(&key, now);
+        }
+        shared.remember();
     }
 
     /// What all keys met alike is no fault of theirs.
@@ -414,11 +462,21 @@ impl Failover<'_, '_> {
     }
 
     fn give_up(&mut self, gave_up: &GaveUp) {
-        let now = self.now();
-        self.refusal = Some(match gave_up.why() {
-            Blocked::Keys(exhausted) => Refusal::exhausted(exhausted.clone(), now),
-            Blocked::Model(until) => Refusal::model_down(*until, now),
-        });
+        match gave_up.why() {
+            Blocked::Keys(exhausted) => self.refuse(exhausted.clone()),
+            Blocked::Model(until) => self.refusal = Some(Refusal::model_down(*until, self.now())),
+        }
+    }
+
+    /// Notes that no key is left; of those that were tried it is known why.
+    fn refuse(&mut self, mut exhausted: Exhausted) {
+        if let Some((blamed, until)) = self.blamed
+            && let Some(tried) = exhausted.why.iter_mut().find(|(why, _)| *why == Why::Tried)
+        {
+            tried.0 = blamed;
+            exhausted.until = exhausted.until.into_iter().chain(until).min();
+        }
+        self.refusal = Some(Refusal::exhausted(exhausted, self.now()));
     }
 
     /// The last error of upstream's, else why there is none.
@@ -428,6 +486,18 @@ impl Failover<'_, '_> {
             Some(kept) => Ok(Answered { attempts, ..*kept }),
             None => Err(Refused { refusal: self.refusal.unwrap_or(Refusal::SentOnce), attempts }),
         }
+    }
+}
+
+/// Lets rest what is at fault by an error that came too late to try another key.
+pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) {
+    let now = shared.clock.now();
+    let Some(fault) = classify_event(error, now) else { return };
+    tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
+    if let Some(rest) = rest_after(&fault) {
+        // Whether the model is down is for those to tell who can still wait for it.
+        let _ = lease.bench(rest, now);
+        shared.remember();
     }
 }
 
@@ -453,6 +523,21 @@ fn rest_after(fault: &Fault) -> Option<Rest> {
         | Kind::UnknownModel
         | Kind::BadRequest
         | Kind::Edge => None,
+    }
+}
+
+/// What keeps a key from serving after a fault, and until when.
+fn blame(rest: Rest, now: Time) -> (Why, Option<Time>) {
+    match rest {
+        Rest::Refused => (Why::Refused, None),
+        Rest::Cap(None) => (Why::CapForGood, None),
+        Rest::Cap(until) => (Why::Cap, until),
+        Rest::NoCredits => (Why::NoCredits, None),
+        // Without a hint it is a matter of moments.
+        Rest::InFlight(until) => (Why::InFlight, until.or(Some(now))),
+        Rest::FreeMinute { until, .. } => (Why::FreeMinute, until.or(Some(now))),
+        Rest::FreeDay { until, .. } => (Why::FreeDay, until.or(Some(now))),
+        Rest::Unidentified(until) => (Why::Unidentified, until.or(Some(now))),
     }
 }
 

@@ -146,8 +146,8 @@ impl Begun {
         }
     }
 
-    /// Goes on looking for at most `patience`: whether it looks like an error.
-    pub(super) async fn hold(&mut self, mut looking: Looking, patience: Duration) -> bool {
+    /// Goes on looking for at most `patience`.
+    pub(super) async fn hold(&mut self, mut looking: Looking, patience: Duration) -> Looks {
         let mut last = Looks::Unclear;
         let decided = poll_fn(|cx| {
             last = self.look(&mut looking, cx);
@@ -157,7 +157,7 @@ impl Begun {
             }
         });
         timeout(patience, decided).await.ok();
-        matches!(last, Looks::Bad | Looks::BadSoFar)
+        last
     }
 
     fn wants_more(&self) -> bool {
@@ -279,6 +279,33 @@ fn json(read: &[u8]) -> Looks {
     if envelope == Looks::Good { begins([b"{", b"\"type\"", b":", b"\"error\""]) } else { envelope }
 }
 
+/// The beginning of JSON that passes before it is clear whether it is an error.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// Without the blanks before it.
+    read: Vec<u8>,
+    is_good: bool,
+}
+
+impl Late {
+    /// So much of it tells what an error is, bytes.
+    const MOST: usize = 8 << 10;
+
+    pub(super) fn feed(&mut self, data: &[u8]) {
+        if self.is_good || self.read.len() >= Self::MOST {
+            return;
+        }
+        let data = if self.read.is_empty() { data.trim_ascii_start() } else { data };
+        self.read.extend_from_slice(&data[..data.len().min(Self::MOST - self.read.len())]);
+        self.is_good = json(&self.read) == Looks::Good;
+    }
+
+    /// The error, or its beginning, where it is one.
+    pub(super) fn error(&self) -> Option<&[u8]> {
+        (json(&self.read) == Looks::BadSoFar).then_some(&self.read)
+    }
+}
+
 /// The data of the first event in `read` that has any.
 pub(super) fn first_data(read: &[u8]) -> Cow<'_, [u8]> {
     let mut data: Option<Cow<'_, [u8]>> = None;
@@ -301,7 +328,7 @@ pub(super) fn first_data(read: &[u8]) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Form, Looking, Looks, first_data};
+    use super::{Form, Late, Looking, Looks, first_data};
 
     /// How a body looks after each of its bytes.
     fn looks(form: Form, body: &str) -> Vec<Looks> {
@@ -380,6 +407,28 @@ mod tests {
         for body in ["{\"error\":{", "\n \n{ \"error\" : {\"code\":429}}", "{\"type\":\"error\",\"error\""] {
             assert_eq!(at_last(Form::Json, body), Looks::BadSoFar, "{body:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_late_is_an_error_by_its_beginning_however_it_was_cut() {
+        for (body, expected) in [
+            ("\n \n{\"error\":{\"code\":429}} ", Some("{\"error\":{\"code\":429}} ")),
+            (" {\"id\":1,\"error\":{}}", None),
+            (" \n", None),
+            ("{\"err", None),
+        ] {
+            for at in 0..=body.len() {
+                let mut late = Late::default();
+                late.feed(&body.as_bytes()[..at]);
+                late.feed(&body.as_bytes()[at..]);
+                assert_eq!(late.error(), expected.map(str::as_bytes), "{body:?} at {at}");
+            }
+        }
+        let mut late = Late::default();
+        (0..9).for_each(|_| late.feed(&[b' '; 4_000]));
+        late.feed(b"{\"error\":{");
+        (0..9).for_each(|_| late.feed(&[b'x'; 4_000]));
+        assert_eq!(late.error().unwrap().len(), Late::MOST);
     }
 
     #[test]

@@ -271,17 +271,18 @@ impl Worker {
         Ok(response)
     }
 
-    /// The key that made what the request asks for, or what its body names.
+    /// The key that made what the request asks for, or what its body names. One whose row is gone counts for nobody: it
+    /// may have another name now.
     fn owner(&self, route: &Route<'_>, body: &[u8], wanted: &Wanted) -> Option<KeyName> {
-        let affinity = &self.shared.affinity;
+        let Shared { affinity, keys, .. } = &*self.shared;
+        let owner = |resource: &str| affinity.owner(resource).filter(|owner| keys.has_account_of(owner));
         if let Some(resource) = &route.resource {
-            return affinity.owner(resource);
+            return owner(resource);
         }
         if body.is_empty() || !affinity.knows_resources() {
             return None;
         }
-        let named = resource::named_in(body, wanted.model.as_deref());
-        named.iter().find_map(|resource| affinity.owner(resource))
+        resource::named_in(body, wanted.model.as_deref()).iter().find_map(|resource| owner(resource))
     }
 
     /// Notes which key has a resource that was asked for.

@@ -11,8 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::Worker;
 use super::attempt::{Answered, Holder, Reply, generation};
+use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
-use super::hold::{Begun, Form};
+use super::hold::{Begun, Form, Late};
 use super::owned::Resumed;
 use crate::keys::Key;
 use crate::ledger::{self, OpenEntry, Outcome};
@@ -87,6 +88,8 @@ pub struct Tap {
     /// None also where no event could be added, since the length of the body is announced.
     events: Option<Events>,
     redactor: Option<Box<Redactor>>,
+    /// Where an error may still come.
+    late: Option<Box<Late>>,
     entry: OpenEntry,
     holder: Holder,
     log: Option<Box<LogLine>>,
@@ -109,7 +112,7 @@ impl Tap {
         log: Option<LogLine>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { reply, holder, mut entry, failed, .. } = answered;
-        let Reply { status, headers, body, form } = reply;
+        let Reply { status, headers, body, form, is_unclear } = reply;
         let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());
         let generation = generation(&headers);
@@ -126,6 +129,7 @@ impl Tap {
             usage,
             events: is_open.then(|| Events::new(dialect)),
             redactor: is_error.then(Box::default),
+            late: (is_unclear && !is_error && form == Form::Json).then(Box::default),
             entry,
             holder,
             log: log.map(Box::new),
@@ -207,6 +211,9 @@ impl Tap {
         if let Some(events) = &mut self.events {
             events.feed(&data);
         }
+        if let Some(late) = &mut self.late {
+            late.feed(&data);
+        }
         match &mut self.redactor {
             Some(redactor) => {
                 redactor.pass(data, self.holder.key().expose().as_bytes(), self.body.is_end_stream())
@@ -246,7 +253,12 @@ impl Tap {
     }
 
     fn settle_whole(&mut self) {
-        let failed = self.failed || self.events.as_ref().is_some_and(Events::has_failed);
+        let late = self.late.take();
+        let late = late.as_ref().and_then(|late| late.error());
+        if let (Some(error), Holder::Lease(lease)) = (late, &self.holder) {
+            learn_late(&self.worker.shared, lease, error);
+        }
+        let failed = self.failed || late.is_some() || self.events.as_ref().is_some_and(Events::has_failed);
         self.settle(if failed { Outcome::Failed } else { Outcome::Complete });
     }
 

@@ -2,7 +2,7 @@
 
 use hermux::simulator::Scenario;
 
-use crate::support::hermux::Answer;
+use crate::support::hermux::{Answer, write_private};
 use crate::support::{Hermux, Request};
 use crate::{askers, rows, start, with_keys};
 
@@ -63,4 +63,23 @@ fn who_was_found_by_asking_around_is_remembered() {
         assert_eq!(look_up(&stranger, &id).key_name(), key);
     }
     assert_eq!(askers(&simulator, "/api/v1/generation").len() - before, 5);
+}
+
+#[test]
+fn what_a_key_made_whose_row_is_gone_is_asked_of_all() {
+    let scenario = Scenario::with_keys(&KEYS);
+    let rows = rows(&scenario);
+    let (_simulator, hermux) = start(scenario);
+    let (id, key) = generate(&hermux);
+    hermux.stats_when("the attempt is written", |sum| sum.attempts == 1);
+    // It has another name now.
+    let renamed = rows.replace(&format!("{key},"), "anew,");
+    let hermux = {
+        write_private(&hermux.setup().tokens(), &format!("name,token\n{renamed}"));
+        hermux.stop_and_restart()
+    };
+    for _ in 0..2 {
+        let found = look_up(&hermux, &id);
+        assert_eq!((found.status(), found.key_name()), (200, "anew"));
+    }
 }

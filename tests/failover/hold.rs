@@ -1,8 +1,12 @@
 //! An error that comes with status 200, before any content, is an error like any other.
 
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
 use super::{FREE_MINUTE, attempts, bad_first, chat, start};
-use crate::support::hermux::answer;
-use crate::support::{End, Exchange, Hermux, Request, Upstream, samples};
+use crate::support::hermux::{answer, secret};
+use crate::support::{End, Exchange, Hermux, Request, Setup, Upstream, samples};
 
 const COMMENT: &str = ": OPENROUTER PROCESSING\n\n";
 
@@ -118,5 +122,37 @@ fn what_shows_content_is_not_held() {
         assert_eq!(connection.answer().status(), 200);
         assert_eq!(connection.bytes(begin.len()), begin.as_bytes());
         assert!(begun.elapsed().as_millis() < 900, "{path} {kind}: held back");
+    }
+}
+
+#[test]
+fn an_error_that_comes_too_late_is_passed_on_and_booked_and_its_key_rests() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let keys = Arc::clone(&seen);
+    let upstream = bad_first(1, move |mut exchange: Exchange| {
+        exchange.body();
+        keys.lock().unwrap().push(exchange.key().to_owned());
+        exchange
+            .wire
+            .send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+        for piece in ["\n", &FREE_MINUTE.1[..9], &FREE_MINUTE.1[9..]] {
+            exchange.wire.send_chunk(piece);
+            // Time is what this tests.
+            thread::sleep(Duration::from_millis(50));
+        }
+        exchange.wire.send_last_chunk();
+        exchange.keep();
+    });
+    let hermux = Setup::new(&upstream).keys(2).holding_nothing();
+    let hermux = hermux.variable("HERMUX_LOG", "hermux=debug").start();
+    let free = Request::post("/v1/chat/completions", r#"{"model":"acme/small:free"}"#);
+    let late = hermux.ask(&free);
+    assert_eq!((late.status(), attempts(&late)), (200, 1));
+    assert_eq!(late.body, format!("\n{}", FREE_MINUTE.1).into_bytes());
+    let bad = seen.lock().unwrap()[0].clone();
+    hermux.wait_for_line(r#"outcome="failed""#);
+    for _ in 0..4 {
+        let name = hermux.ask(&free).key_name().to_owned();
+        assert_eq!(name == "key-1", bad == secret(2), "its account's free models rest");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::{
     BUSY, CAP, DOWN, FREE_MINUTE, NO_CREDITS, REFUSED, attempts, bad_first, chat, fails_first, start,
 };
-use crate::support::hermux::answer;
+use crate::support::hermux::{answer, secret};
 use crate::support::{Request, Setup, Upstream, samples};
 
 const UNIDENTIFIED: (u16, &str) = (429, r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#);
@@ -33,7 +33,7 @@ fn the_key_that_answered_is_named_and_no_other() {
     refused.json(REFUSED.0, REFUSED.1);
     let good = upstream.next();
     assert_ne!(good.key(), bad);
-    let name = if good.key() == crate::support::hermux::secret(1) { "key-1" } else { "key-2" };
+    let name = if good.key() == secret(1) { "key-1" } else { "key-2" };
     good.json(200, samples::CHAT);
     assert_eq!(answer(&mut connection).key_name(), name);
 }
@@ -89,6 +89,47 @@ fn a_bad_key_is_met_once_and_its_401_is_never_the_callers() {
         let seen = seen.lock().unwrap();
         assert_eq!((seen.len(), attempts(&answer)), (4, 4));
         assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 4, "a key was met twice");
+    }
+}
+
+#[test]
+fn a_fault_that_rests_nothing_of_what_the_request_needs_is_met_once_by_each_key() {
+    const IN_FLIGHT: (u16, &str) = (
+        402,
+        r#"{"error":{"code":402,"message":"This request would exceed your available credits given your current in-flight requests.","metadata":{"reason":"in_flight_budget_exhausted","limit_source":"openrouter_in_flight_budget"}}}"#,
+    );
+    let free = Request::post("/v1/chat/completions", r#"{"model":"acme/small:free"}"#);
+    for (request, error, status) in [
+        // A router or a preset may lead to a free model whatever its name.
+        (Request::chat(false), FREE_MINUTE, 429),
+        (Request::get("/v1/models"), FREE_MINUTE, 429),
+        (Request::get("/v1/models"), NO_CREDITS, 402),
+        (free, IN_FLIGHT, 429),
+    ] {
+        for wait in ["0", "5s"] {
+            let upstream = fails_first(30, error);
+            let hermux = start(&upstream, 3);
+            let answer = hermux.ask(&request.clone().header("X-HERMUX-Max-Wait", wait));
+            assert_eq!((answer.status(), attempts(&answer)), (status, 3), "{error:?}");
+            assert_eq!(upstream.requests(), 3, "a key was met twice: {error:?}");
+            assert_eq!(answer.head.has("retry-after"), status == 429);
+        }
+    }
+    // No more than so many, where every other request would go the same long way.
+    let upstream = fails_first(usize::MAX, FREE_MINUTE);
+    let answer = start(&upstream, 20).ask(&chat());
+    assert_eq!((answer.status(), attempts(&answer), upstream.requests()), (429, 8, 8));
+    assert!(answer.head.has("retry-after"));
+}
+
+#[test]
+fn a_rate_limit_of_all_keys_that_nothing_identifies_is_met_once_by_each_and_passed_on() {
+    for wait in ["0", "5s"] {
+        let upstream = fails_first(30, UNIDENTIFIED);
+        let hermux = start(&upstream, 3);
+        let answer = hermux.ask(&Request::chat(false).header("X-HERMUX-Max-Wait", wait));
+        assert_eq!((answer.status(), answer.body.as_slice()), (429, UNIDENTIFIED.1.as_bytes()));
+        assert_eq!((attempts(&answer), upstream.requests()), (3, 3));
     }
 }
 
@@ -178,4 +219,59 @@ fn exhausted_keys_say_when_the_first_is_back() {
         assert!(error["message"].as_str().unwrap().contains("free requests of this minute"), "{error}");
     }
     assert_eq!(upstream.requests(), 2, "nothing hopeless is tried");
+}
+
+#[test]
+fn an_endpoint_that_refuses_each_key_has_none_of_them_rest() {
+    let wants_another = (401, r#"{"error":{"code":401,"message":"A valid management key is required"}}"#);
+    for error in [REFUSED, wants_another] {
+        let upstream = Upstream::answering(move |exchange| {
+            if exchange.head.start.contains("/odd") {
+                exchange.json(error.0, error.1);
+            } else {
+                exchange.json(200, samples::CHAT);
+            }
+        });
+        let hermux = start(&upstream, 3);
+        for _ in 0..2 {
+            let answer = hermux.ask(&Request::get("/v1/odd").header("X-HERMUX-Max-Wait", "0"));
+            assert_eq!((answer.status(), attempts(&answer)), (403, 3), "{error:?}");
+        }
+        assert_eq!(hermux.ask(&chat()).status(), 200, "{error:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_refused_where_another_is_not_rests_whatever_was_asked_for() {
+    let upstream = Upstream::answering(|exchange| {
+        if exchange.key() == secret(2) {
+            exchange.json(200, samples::CHAT);
+        } else {
+            exchange.json(REFUSED.0, REFUSED.1);
+        }
+    });
+    let hermux = start(&upstream, 3);
+    for _ in 0..6 {
+        assert_eq!(hermux.ask(&Request::get("/v1/models")).key_name(), "key-2");
+    }
+    assert!(upstream.requests() <= 6 + 2, "{}", upstream.requests());
+}
+
+#[test]
+fn an_error_that_passes_slowly_keeps_no_other_request_from_the_new_window() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 1);
+    let free = Request::post("/v1/chat/completions", r#"{"model":"acme/small:free"}"#);
+    let (_first, exchange) = hermux.open(&free, &upstream);
+    let soon = r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. ","code":429,"metadata":{"headers":{"X-RateLimit-Reset":"1"}}}}"#;
+    exchange.json(429, soon);
+    // The first of the new window goes alone, and is the caller's own mistake.
+    let mut bad = upstream.next();
+    bad.body();
+    bad.wire.send("HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n");
+    bad.wire.send(format!(r#"{{"error":{{"code":400,"message":"{}"#, "x".repeat(100_000)));
+    let (mut connection, second) = hermux.open(&free, &upstream);
+    second.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).status(), 200);
+    drop(bad);
 }

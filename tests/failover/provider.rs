@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{DOWN, attempts, bad_first, chat, fails_first, start};
 use crate::support::hermux::answer;
@@ -156,4 +157,25 @@ fn an_outage_does_not_multiply_the_load() {
     }
     // A fifth of 80 requests and ten; twice that, should it take longer than one window.
     assert!((81..=80 + 2 * 26).contains(&upstream.requests()), "{}", upstream.requests());
+}
+
+#[test]
+fn who_is_told_to_come_back_soon_does_so_where_it_may_wait() {
+    const SOON: &str = r#"{"error":{"code":503,"message":"Service temporarily unavailable"}}"#;
+    for (after, wait, status) in [(1, "5s", 200), (1, "0", 503), (30, "60s", 503)] {
+        let upstream = bad_first(1, move |mut exchange| {
+            exchange.body();
+            let length = SOON.len();
+            exchange.wire.send(format!(
+                "HTTP/1.1 503 Down\r\ncontent-type: application/json\r\nretry-after: {after}\r\ncontent-length: {length}\r\n\r\n{SOON}"
+            ));
+            exchange.keep();
+        });
+        let hermux = start(&upstream, 2);
+        let begun = Instant::now();
+        let answer = hermux.ask(&Request::chat(false).header("X-HERMUX-Max-Wait", wait));
+        assert_eq!((answer.status(), attempts(&answer)), (status, if status == 200 { 2 } else { 1 }));
+        // Clocks count milliseconds.
+        assert!(status != 200 || begun.elapsed() >= Duration::from_millis(990), "not before");
+    }
 }

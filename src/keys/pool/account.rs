@@ -15,6 +15,10 @@ const IN_FLIGHT: Duration = Duration::from_secs(2);
 /// How often at most the rest is doubled that follows a turn which was none.
 const MOST_STRIKES: u8 = 5;
 
+/// So long the first free attempt of new windows goes alone: `OpenRouter` refuses at once what is beyond a limit, while
+/// an answer may take its time.
+pub(super) const ALONE: Duration = Duration::from_secs(3);
+
 /// What names an account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum AccountId {
@@ -32,8 +36,8 @@ pub(super) struct Account {
     pub(super) keys: Vec<usize>,
     pub(super) minute: Window,
     pub(super) day: Window,
-    /// The first free attempt of new windows, which goes alone.
-    pub(super) first: Option<Ticket>,
+    /// The first free attempt of new windows, which goes alone for a moment, and when it left.
+    pub(super) first: Option<(Ticket, Time)>,
     /// How often in a row that attempt met the old window, whose end had been told too early.
     strikes: u8,
     /// Free attempts.
@@ -78,7 +82,7 @@ impl Account {
                 rest(&self.no_credits_free, Why::NoCredits),
                 window(&self.minute, Why::FreeMinute),
                 window(&self.day, Why::FreeDay),
-                self.first.map(|_| Hold::new(Why::Probing, Ends::Soon)),
+                self.goes_alone(now).then_some(Hold::new(Why::Probing, Ends::Soon)),
             ],
             Class::Paid => {
                 [rest(&self.no_credits, Why::NoCredits), rest(&self.in_flight, Why::InFlight), None, None]
@@ -91,6 +95,15 @@ impl Account {
         Hold::longest(self.holds(class, now))
     }
 
+    /// Whether the first free attempt of new windows is under way, and may still find the old ones.
+    fn goes_alone(&self, now: Time) -> bool {
+        self.first.is_some_and(|(_, left)| now < left.after(ALONE))
+    }
+
+    fn is_first(&self, ticket: Ticket) -> bool {
+        self.first.is_some_and(|(first, _)| first == ticket)
+    }
+
     /// Counts an attempt; true when it is one that finds something out.
     pub(super) fn take(&mut self, class: Class, ticket: Ticket, now: Time) -> bool {
         let probes = |cooldown: &mut Option<Cooldown>| {
@@ -101,7 +114,7 @@ impl Account {
                 let asks = probes(&mut self.no_credits_free);
                 let is_first = self.minute.is_unproven(now) || self.day.is_unproven(now);
                 if is_first {
-                    self.first = Some(ticket);
+                    self.first = Some((ticket, now));
                 }
                 self.count_free(now);
                 asks || is_first
@@ -136,7 +149,7 @@ impl Account {
             self.no_credits_free = None;
             ended = true;
         }
-        if self.first == Some(ticket) {
+        if self.is_first(ticket) {
             (self.first, self.strikes, ended) = (None, 0, true);
         }
         ended
@@ -144,7 +157,7 @@ impl Account {
 
     /// The attempt `ticket` ended without finding out. True when others waited for it.
     pub(super) fn released(&mut self, ticket: Ticket) -> bool {
-        let is_first = self.first == Some(ticket);
+        let is_first = self.is_first(ticket);
         if is_first {
             self.first = None;
         }
@@ -173,7 +186,7 @@ impl Account {
         ticket: Ticket,
         now: Time,
     ) {
-        let was_first = self.first == Some(ticket);
+        let was_first = self.is_first(ticket);
         let window = which(self);
         // A limit of none would rest it for good.
         window.told = limit.filter(|limit| *limit > 0).map(u64::from).or(window.told);
@@ -202,7 +215,7 @@ impl Account {
                 .into_iter()
                 .flatten()
                 .any(|rest| rest.alone || now < rest.until)
-            || self.first.is_some()
+            || self.goes_alone(now)
     }
 
     /// How many free requests it has before `until`, when the first of its keys may be lent `from` a moment on.

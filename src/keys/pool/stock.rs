@@ -1,6 +1,6 @@
 //! What the pool's mutex guards: the keys, their accounts, and for each class of requests the line of its keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::super::need::{Bind, Class, Exhausted, Need, Used, Why};
 use super::super::quota::{Hold, Ticket};
 use super::super::state::Fact;
 use super::super::{Key, KeyName};
-use super::account::{Account, AccountId};
+use super::account::{ALONE, Account, AccountId};
 use super::facts::KeyFact;
 use super::line::{Line, Standing};
 use super::slot::Slot;
@@ -37,6 +37,8 @@ pub(super) struct Stock {
     /// How many listed keys serve some models only.
     pub(super) restricted: usize,
     tickets: Ticket,
+    /// When attempts left that go alone for a moment, and with which key.
+    firsts: VecDeque<(Time, usize)>,
     /// Something came back before its time since the last look.
     pub(super) came_back: bool,
     /// What is to be remembered anew since the last look.
@@ -85,6 +87,7 @@ impl Stock {
             lines: [const { None }; 3],
             restricted: 0,
             tickets: 0,
+            firsts: VecDeque::new(),
             came_back: false,
             changed: Vec::new(),
             warnings: Vec::new(),
@@ -147,6 +150,11 @@ impl Stock {
         self.now = now;
         if now >= self.day.next().start() || now < self.day.start() {
             self.begin_day(now);
+        }
+        while self.firsts.front().is_some_and(|(left, _)| now >= left.after(ALONE)) {
+            if let Some((_, at)) = self.firsts.pop_front() {
+                self.came_back |= self.refresh_account(self.slots[at].account, now);
+            }
         }
         for class in Class::ALL {
             while let Some(at) = self.lines[class as usize].as_mut().and_then(|line| line.due(now)) {
@@ -276,6 +284,13 @@ impl Stock {
         line.choose(|at| self.misfit(at, need).is_none())
     }
 
+    /// Whether the key, or another of its account, is in the file.
+    pub(super) fn has_account_of(&self, name: &KeyName) -> bool {
+        let Some(&at) = self.by_name.get(name) else { return false };
+        let slot = &self.slots[at];
+        slot.is_listed || self.accounts[slot.account].keys.iter().any(|&at| self.slots[at].is_listed)
+    }
+
     /// The key itself, else the least used of its account.
     fn choose_near(&self, at: usize, line: &Line, need: &Need<'_>) -> Option<usize> {
         let lendable = |at: usize| match line.standing(at) {
@@ -308,6 +323,9 @@ impl Stock {
         let mut is_probe = !slot.is_quiet && slot.take(class, ticket, now);
         if !slot.is_quiet || class == Class::Free {
             is_probe |= self.accounts[slot.account].take(class, ticket, now);
+            if is_probe && self.accounts[slot.account].first == Some((ticket, now)) {
+                self.firsts.push_back((now, at));
+            }
         }
         self.settle(at, class, is_probe, now);
         Lent { slot: at, key, class, ticket, is_probe }

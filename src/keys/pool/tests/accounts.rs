@@ -39,6 +39,17 @@ fn the_first_attempt_after_a_turn_goes_alone() {
 }
 
 #[test]
+fn a_first_attempt_whose_answer_takes_its_time_holds_nobody_up() {
+    let pool = pool(&["a"]);
+    let _ = lend_many(&pool, Class::Free, 20, NOON);
+    let first = lend(&pool, Class::Free, noon(MINUTE));
+    assert_eq!(held(&pool, Class::Free, noon(MINUTE + 3 * SECOND - 1)).1, [(Why::Probing, 1)]);
+    assert_eq!(lend_many(&pool, Class::Free, 19, noon(MINUTE + 3 * SECOND))["a"], 19);
+    first.answered(noon(MINUTE + 4 * SECOND));
+    assert_eq!(held(&pool, Class::Free, noon(MINUTE + 4 * SECOND)).1, [(Why::FreeMinute, 1)]);
+}
+
+#[test]
 fn a_turn_that_was_none_costs_one_attempt_at_a_time_ever_more_rarely() {
     let pool = pool(&["a"]);
     let rest = |until| Rest::FreeMinute { until: Some(until), limit: Some(20) };

@@ -55,7 +55,7 @@ struct ModelAccount {
     free: Vec<Time>,
     minute_rest: Option<Time>,
     day_rest: Option<Time>,
-    first: Option<usize>,
+    first: Option<(usize, Time)>,
     strikes: u32,
     no_credits: Option<Rested>,
     no_credits_free: Option<Rested>,
@@ -151,7 +151,7 @@ impl Model {
                     holds.push(rest.filter(|rest| now < *rest).map(Some));
                 }
                 holds.push(hold(account.no_credits_free, now));
-                holds.push(account.first.map(|_| None));
+                holds.push(account.first.filter(|(_, left)| now < Time(left.0 + 3 * SECOND)).map(|_| None));
             }
             Class::Paid => {
                 holds.push(hold(account.no_credits, now));
@@ -204,7 +204,7 @@ impl Model {
         }
         if class == Class::Free {
             if is_unproven {
-                account.first = Some(id);
+                account.first = Some((id, now));
                 is_open = true;
             }
             account.free.push(now);
@@ -238,7 +238,7 @@ impl Model {
         }
         let suspected = &mut key.suspected[class as usize];
         *suspected = suspected.filter(|rest| now < rest.until);
-        if account.first == Some(id) {
+        if account.first.is_some_and(|(first, _)| first == id) {
             (account.first, account.strikes) = (None, 0);
         }
     }
@@ -250,7 +250,7 @@ impl Model {
         for rest in rests.into_iter().flatten().filter(|rest| rest.probe == Some(id)) {
             rest.probe = None;
         }
-        account.first = account.first.filter(|first| *first != id);
+        account.first = account.first.filter(|(first, _)| *first != id);
     }
 
     pub(super) fn given_back(&mut self, id: usize) {
@@ -296,7 +296,7 @@ impl Model {
                     if is_minute { Time((minute_of(now) + 1) * MINUTE) } else { now.day().next().start() };
                 let hint = until.unwrap_or(end);
                 let mut length = SECOND;
-                if account.first == Some(id) && hint <= Time(now.0 + SECOND) {
+                if account.first.is_some_and(|(first, _)| first == id) && hint <= Time(now.0 + SECOND) {
                     length <<= account.strikes;
                     account.strikes = (account.strikes + 1).min(5);
                 }
