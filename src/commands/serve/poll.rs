@@ -88,7 +88,7 @@ impl Poll {
             tokio::select! {
                 biased;
                 _ = look.tick() => {
-                    schedule.look(&shared.keys.state(now()));
+                    schedule.look(shared.keys.glance(now()));
                     turn = free;
                 }
                 Some(keys) = self.reloads.recv() => {

@@ -87,6 +87,11 @@ impl Account {
         }
     }
 
+    /// Whether it is out of credits, for any class.
+    pub(super) fn credits(&self, now: Time) -> Option<Hold> {
+        self.no_credits?.hold(Why::NoCredits, now)
+    }
+
     pub(super) fn hold(&self, class: Class, now: Time) -> Option<Hold> {
         Hold::longest(self.holds(class, now))
     }

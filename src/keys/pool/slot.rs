@@ -108,15 +108,26 @@ impl Slot {
         let never = |is: bool, why| is.then_some(Hold::new(why, Ends::Never));
         let today = |is: bool, why| is.then_some(Hold::new(why, Ends::At(tomorrow)));
         let rest = |cooldown: &Option<Cooldown>, why| cooldown.as_ref()?.hold(why, now);
+        let [refused, cap] = self.cooldowns(now);
         [
             never(!terms.enabled, Why::Disabled),
             never(known.management, Why::Management),
             never(known.expires.is_some_and(|expires| expires <= now), Why::Expired),
-            rest(&known.refused, Why::Refused),
-            rest(&known.cap, if known.cap.is_some_and(|cap| cap.alone) { Why::CapForGood } else { Why::Cap }),
+            refused,
+            cap,
             rest(&known.unidentified[class as usize], Why::Unidentified),
             today(terms.daily_requests.is_some_and(|most| self.used >= most), Why::DailyRequests),
             today(terms.daily_cost.is_some_and(|most| self.cost >= most), Why::DailyCost),
+        ]
+    }
+
+    /// What of it rests that somebody may end, for all classes.
+    pub(super) fn cooldowns(&self, now: Time) -> [Option<Hold>; 2] {
+        let rest = |cooldown: &Option<Cooldown>, why| cooldown.as_ref()?.hold(why, now);
+        let cap = self.known.cap.is_some_and(|cap| cap.alone);
+        [
+            rest(&self.known.refused, Why::Refused),
+            rest(&self.known.cap, if cap { Why::CapForGood } else { Why::Cap }),
         ]
     }
 

@@ -8,7 +8,8 @@ struct Store(HashMap<(String, String), String>);
 
 impl Store {
     fn keep(&mut self, pool: &KeyPool) {
-        for fact in pool.take_facts() {
+        for fact in std::iter::from_fn(|| Some(pool.take_facts()).filter(|facts| !facts.is_empty())).flatten()
+        {
             let place = (fact.kind.to_owned(), fact.id.to_string());
             match fact.value {
                 Some(value) => self.0.insert(place, value),
@@ -169,4 +170,17 @@ fn facts_tell_no_secret_and_unknown_ones_are_borne() {
     again.restore(&odd, NOON);
     assert_eq!(lend_many(&again, Class::Paid, 1, NOON)["a"], 1);
     assert!(again.take_facts().is_empty());
+}
+
+#[test]
+fn many_facts_are_told_in_several_calls_and_none_is_lost() {
+    let names: Vec<String> = (0..1_000).map(|number| format!("key{number}")).collect();
+    let pool = pool(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &names {
+        pool.learn_refused(&super::name(name), NOON);
+    }
+    assert!(pool.take_facts().len() < 500);
+    let mut store = Store::default();
+    store.keep(&pool);
+    assert!(store.0.len() > 500 && pool.take_facts().is_empty());
 }
