@@ -184,13 +184,18 @@ impl Account {
         window.told = limit.filter(|limit| *limit > 0).map(u64::from).or(window.told);
         let hint = until.unwrap_or_else(|| window.end(now));
         let mut shortest = SHORTEST;
-        if was_first && hint <= now.after(SHORTEST) {
+        let is_over = hint <= now.after(SHORTEST);
+        if was_first && is_over {
             // Its clock is behind ours: the end it tells is over, and its window is not.
             shortest *= 1 << self.strikes;
             self.strikes = (self.strikes + 1).min(MOST_STRIKES);
         }
         let window = which(self);
-        window.rest = window.rest.max(Some(hint.max(now.after(shortest))));
+        let rest = hint.max(now.after(shortest));
+        if until.is_some() && (was_first || !is_over) {
+            window.turns_at(rest, now);
+        }
+        window.rest = window.rest.max(Some(rest));
     }
 
     /// Ends its cooldowns and what is being found out.

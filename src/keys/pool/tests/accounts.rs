@@ -55,6 +55,59 @@ fn a_turn_that_was_none_costs_one_attempt_at_a_time_ever_more_rarely() {
     assert_eq!(lend_many(&pool, Class::Free, 5, now)["a"], 5);
 }
 
+/// An upstream that allows 20 free attempts in each minute of a clock so much ahead of ours.
+struct Upstream {
+    ahead: i64,
+    minute: i64,
+    used: usize,
+    refused: usize,
+}
+
+impl Upstream {
+    /// Answers what was sent, with the end of its minute in our time where it says so.
+    fn answer(&mut self, lease: &Lease, now: Time, is_corrected: bool) {
+        let there = now.0 + self.ahead;
+        if there.div_euclid(MINUTE) != self.minute {
+            (self.minute, self.used) = (there.div_euclid(MINUTE), 0);
+        }
+        self.used += 1;
+        if self.used <= 20 {
+            return lease.answered(now);
+        }
+        self.refused += 1;
+        let end = (self.minute + 1) * MINUTE - if is_corrected { self.ahead } else { 0 };
+        let _ = lease.bench(Rest::FreeMinute { until: Some(Time(end)), limit: Some(20) }, now);
+    }
+}
+
+#[test]
+fn a_clock_that_differs_costs_one_attempt_and_not_one_a_minute() {
+    for (ahead, is_corrected, most) in [
+        (-10, true, 1),
+        (-7, true, 1),
+        (-5, true, 1),
+        (5, true, 1),
+        (10, true, 1),
+        (-7, false, 3),
+        (-5, false, 3),
+    ] {
+        let pool = pool(&["a"]);
+        let mut upstream = Upstream { ahead: ahead * SECOND, minute: 0, used: 0, refused: 0 };
+        // Bursts, as many as may be lent, all sent before the first of them is answered; from late in a minute on.
+        let mut served = 0;
+        for tick in 0..1_200 {
+            let now = noon(50 * SECOND + tick * SECOND / 2);
+            let burst: Vec<_> = std::iter::from_fn(|| try_lend(&pool, Class::Free, now).ok()).collect();
+            served += burst.len();
+            for lease in burst {
+                upstream.answer(&lease, now, is_corrected);
+            }
+        }
+        assert!(upstream.refused <= most, "{ahead} {is_corrected}: {} refused", upstream.refused);
+        assert!(served >= 200, "{served}");
+    }
+}
+
 #[test]
 fn a_limit_that_a_fault_tells_is_kept() {
     let pool = pool(&["a"]);
