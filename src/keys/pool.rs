@@ -48,7 +48,12 @@ impl KeyPool {
     /// A pool of `keys`, of which some were `used`, by name, until `now`.
     #[must_use]
     pub fn resume(keys: Vec<Key>, used: &HashMap<Box<str>, Used>, now: Time) -> Self {
-        Self::of(Stock::new(keys, |name| used.get(name.as_str()).copied().unwrap_or_default(), now))
+        let mut stock = Stock::new(keys, |name| used.get(name.as_str()).copied().unwrap_or_default(), now);
+        let absent = used.iter().filter(|(name, _)| !stock.has(name));
+        // When it comes back the minute is another one.
+        let absent = absent.map(|(name, used)| (name.clone(), Used { free_minute: 0, ..*used })).collect();
+        stock.absent.1 = absent;
+        Self::of(stock)
     }
 
     fn of(stock: Stock) -> Self {
@@ -150,7 +155,7 @@ impl KeyPool {
     /// Takes over the keys of a changed file. Leases under way keep the key they have.
     pub fn reload(&self, keys: Vec<Key>) {
         let now = self.lock().now;
-        self.run(now, |stock, now| stock.replace(keys, |_| Used::default(), now));
+        self.run(now, |stock, now| stock.reload(keys, now));
     }
 
     /// How many keys there are.

@@ -240,6 +240,13 @@ impl Window {
         (self.used, self.ends) = (used, self.end(now));
     }
 
+    /// Takes over how many there were, which tells nothing of whether it turned.
+    pub(super) fn correct(&mut self, used: u64, now: Time) {
+        let rest = self.rest;
+        self.set(used, now);
+        self.rest = rest;
+    }
+
     /// Takes over what another one, of the same account as it turned out, knows.
     pub(super) fn merge(&mut self, other: &Self, now: Time) {
         let rest = self.rest.max(other.rest);

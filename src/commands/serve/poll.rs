@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most of an answer that is read, bytes.
 const LONGEST: usize = 64 << 10;
 
+/// The longest id of an account that is believed, bytes; `user_…` has about 32.
+const LONGEST_ID: usize = 128;
+
 /// How often the pool is looked at for keys that came into use or to rest.
 const LOOK: Duration = Duration::from_secs(15);
 
@@ -179,7 +182,7 @@ fn told(info: &KeyInfo, at: Time) -> Told {
     let left = info.limit_remaining.or_else(|| Some(info.limit?.saturating_sub(spent?)));
     let free = info.free_model_daily_requests.unwrap_or_default();
     Told {
-        account: info.account_id().map(Into::into),
+        account: info.account_id().filter(|id| id.len() <= LONGEST_ID).map(Into::into),
         cap_left: left,
         cap_resets: left.and(info.limit_reset).map(|period| period.end(at)),
         expires: info.expires_at,

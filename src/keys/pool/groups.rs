@@ -62,7 +62,10 @@ impl Stock {
         left.forget_probes();
         left.day.set(left.day.used(now).saturating_sub(free), now);
         self.accounts[new].keys.push(at);
-        self.accounts[new].day.count(free, now);
+        let mut moved = Account::new(None);
+        moved.day.count(free, now);
+        let sent = self.sent(&self.accounts[new].keys);
+        self.accounts[new].merge(&moved, sent, now);
         self.slots[at].account = new;
         self.mark_account(old);
     }
@@ -73,10 +76,16 @@ impl Stock {
         for &at in &other.keys {
             self.slots[at].account = new;
         }
-        self.accounts[new].merge(&other, now);
         self.accounts[new].keys.extend(&other.keys);
+        let sent = self.sent(&self.accounts[new].keys);
+        self.accounts[new].merge(&other, sent, now);
         self.forget_id(other.id);
         self.vacant.push(old);
+    }
+
+    /// How many free requests keys sent today from here.
+    fn sent(&self, keys: &[usize]) -> u64 {
+        keys.iter().map(|&at| self.slots[at].free).sum()
     }
 
     fn rename(&mut self, account: usize, id: Option<AccountId>) {
@@ -106,8 +115,12 @@ impl Stock {
         let new = self.new_account(None);
         self.accounts[new].keys.push(at);
         let slot = &mut self.slots[at];
+        slot.free_before += slot.free;
         (slot.account, slot.free, slot.known) = (new, 0, Box::default());
         self.mark_key(at);
+        if old != new {
+            self.mark_account(old);
+        }
         self.refresh_account(old, now);
     }
 

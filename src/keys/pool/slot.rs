@@ -31,6 +31,8 @@ pub(super) struct Slot {
     pub(super) used: u64,
     /// Attempts today on free models.
     pub(super) free: u64,
+    /// The same with the secrets that stood in its row before: the ledger counts them by the same name.
+    pub(super) free_before: u64,
     /// Spent today, nano-dollars.
     pub(super) cost: i64,
     /// As the operator says, in thousandths.
@@ -74,6 +76,7 @@ impl Slot {
             in_flight: 0,
             used: used.attempts,
             free: used.free_today,
+            free_before: 0,
             cost: used.cost,
             is_quiet: false,
             known: Box::default(),
@@ -193,10 +196,12 @@ impl Slot {
     /// Takes over what is left of its cap, as was `asked` a moment ago.
     pub(super) fn cap_is(&mut self, left: Option<i64>, resets: Option<Time>, asked: Time, now: Time) {
         (self.known.cap_left, self.known.cap_resets) = (left, resets);
-        match left {
-            Some(..=0) => self.cap_spent(None, now),
-            Some(_) => self.known.cap = self.known.cap.filter(|cap| asked < cap.since),
-            None => {}
+        if left.is_some() {
+            self.known.cap = self.known.cap.filter(|cap| asked < cap.since);
+        }
+        if left.is_some_and(|left| left <= 0) {
+            // As of now, so that no attempt has to find out what was just told.
+            self.cap_spent(None, now);
         }
     }
 

@@ -172,6 +172,57 @@ fn a_report_corrects_the_count_as_far_as_it_can_know() {
 }
 
 #[test]
+fn what_a_report_told_of_all_keys_of_an_account_is_not_counted_again() {
+    let pool = pool(&["a", "b"]);
+    let later = noon(10 * MINUTE);
+    let times =
+        |key: &str, count: usize, now| (0..count).for_each(|_| drop(lend_key(&pool, key, Class::Free, now)));
+    times("a", 10, later);
+    times("b", 15, later);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..owned_by("x") };
+    let asked = Time(later.0 + SECOND);
+    pool.learn(&name("a"), &told(27), asked, asked);
+    let sent = Time(asked.0 + SECOND);
+    times("b", 3, sent);
+    // It lags, and the two turn out to be one account only now.
+    pool.learn(&name("b"), &told(27), sent, sent);
+    assert_eq!(pool.state(sent).keys[1].free_day_left, Some(50 - 27 - 3));
+}
+
+#[test]
+fn a_report_that_lags_leaves_what_two_keys_of_an_account_sent() {
+    let pool = pool(&["a", "b"]);
+    let _ = lend_many(&pool, Class::Free, 30, NOON);
+    for key in ["a", "b"] {
+        let told = Told { free_limit: Some(50), free_used: Some(2), ..owned_by("x") };
+        pool.learn(&name(key), &told, noon(2 * SECOND), noon(2 * SECOND));
+    }
+    assert_eq!(pool.state(noon(2 * SECOND)).keys[0].free_day_left, Some(20));
+}
+
+#[test]
+fn a_report_just_after_midnight_may_be_of_yesterday() {
+    let pool = pool(&["a"]);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
+    let (early, late) = (Time(MIDNIGHT.0 + 5 * SECOND), Time(MIDNIGHT.0 + 5 * MINUTE));
+    pool.learn(&name("a"), &told(50), early, early);
+    assert_eq!(pool.state(early).keys[0].free_day_left, Some(50));
+    pool.learn(&name("a"), &told(7), late, late);
+    assert_eq!(pool.state(late).keys[0].free_day_left, Some(43));
+}
+
+#[test]
+fn a_report_just_after_a_restart_may_lag_behind_the_process_before() {
+    let used = HashMap::from([("a".into(), free_today(12))]);
+    let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
+    pool.learn(&name("a"), &told(3), noon(SECOND), noon(SECOND));
+    assert_eq!(pool.state(noon(SECOND)).keys[0].free_day_left, Some(38));
+    pool.learn(&name("a"), &told(3), noon(15 * MINUTE), noon(15 * MINUTE));
+    assert_eq!(pool.state(noon(15 * MINUTE)).keys[0].free_day_left, Some(47));
+}
+
+#[test]
 fn a_report_of_yesterday_says_nothing_of_today() {
     let pool = pool(&["a"]);
     let told = Told { free_limit: Some(50), free_used: Some(50), ..Told::default() };
