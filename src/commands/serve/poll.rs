@@ -16,9 +16,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Url};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use self::schedule::{Due, Schedule};
+use self::schedule::Schedule;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::keys::need::Told;
@@ -100,25 +100,30 @@ impl Poll {
                 }
                 Some(done) = open.join_next() => {
                     turn = free;
-                    let Ok(Asked { name, at, said }) = done else { continue };
+                    let Ok(Asked { key, at, said }) = done else { continue };
                     luck.note(said.as_ref().err());
+                    if !schedule.has(&key) {
+                        // Its row is gone, or has another secret by now, of which this says nothing.
+                        continue;
+                    }
+                    let name = key.name();
                     match said {
                         Ok(said) => {
-                            schedule.answered(&name, now());
-                            take_over(&shared, &name, said, at);
+                            schedule.answered(name, now());
+                            take_over(&shared, name, said, at);
                         }
                         Err(problem) => {
-                            schedule.failed(&name, now());
+                            schedule.failed(name, now());
                             tracing::debug!(key = %name, "GET /key told nothing: {problem}");
                         }
                     }
                 }
                 () = sleep_until(turn), if open.len() < OPEN => {
                     let now = now();
-                    if let Some(due) = schedule.next(now) {
+                    if let Some(key) = schedule.next(now) {
                         free = Instant::now() + luck.pause();
                         turn = free;
-                        open.spawn(ask(self.asker.clone(), due, Arc::clone(&shared)));
+                        open.spawn(ask(self.asker.clone(), key, now));
                     } else {
                         let pause = schedule.first().map_or(LOOK, |first| first.since(now).min(LOOK));
                         turn = Instant::now() + pause;
@@ -131,7 +136,7 @@ impl Poll {
 
 /// What became of a question.
 struct Asked {
-    name: KeyName,
+    key: Key,
     /// When it was asked.
     at: Time,
     said: Result<Said, String>,
@@ -145,14 +150,9 @@ enum Said {
     Refused,
 }
 
-async fn ask(asker: Asker, due: Due, shared: Arc<Shared>) -> Asked {
-    let at = shared.clock.now();
-    let said = asker.ask(&due.key, at).await;
-    if let (Ok(Said::Refused), Some(end)) = (&said, due.rest) {
-        // Asked just before its rest ended, and to be refused anew when it does: before, it would be no news.
-        sleep(end.since(shared.clock.now()).min(PATIENCE)).await;
-    }
-    Asked { name: due.key.name().clone(), at, said }
+async fn ask(asker: Asker, key: Key, at: Time) -> Asked {
+    let said = asker.ask(&key, at).await;
+    Asked { key, at, said }
 }
 
 fn take_over(shared: &Shared, name: &KeyName, said: Said, at: Time) {

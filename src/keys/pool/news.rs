@@ -11,6 +11,9 @@ use crate::clock::Time;
 /// Within which time the same unidentified fault of all keys is an outage.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
+/// So shortly before its end a refusal is asked about, or a little later.
+const ABOUT_OVER: Duration = Duration::from_secs(3);
+
 /// Fewer free requests than were counted are believed of an account that made none for so long, milliseconds, and none at
 /// all of a day so young: reports lag.
 const LAG_MS: i64 = 120_000;
@@ -209,6 +212,12 @@ impl Stock {
 
     /// `GET /key` refused a key.
     pub(super) fn refuse(&mut self, at: usize, now: Time) {
+        if let Some(refused) = &mut self.slots[at].known.refused
+            && refused.until <= now.after(ABOUT_OVER)
+        {
+            // It goes on, twice as long: nobody has to find out when it would have ended.
+            refused.until = refused.until.min(now);
+        }
         self.slots[at].refuse(now);
         self.mark_key(at);
         self.refresh(at, now);

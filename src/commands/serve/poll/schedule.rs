@@ -59,14 +59,6 @@ enum Cap {
     Asked,
 }
 
-/// A key to ask about.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) key: Key,
-    /// When it comes back from a rest, where that is why it is asked about.
-    pub(super) rest: Option<Time>,
-}
-
 impl Schedule {
     /// Takes over the keys of the file. A key that was there before keeps what is known of it, unless its secret changed.
     pub(super) fn replace(&mut self, keys: Vec<Key>) {
@@ -96,7 +88,7 @@ impl Schedule {
     }
 
     /// The key that it is most urgent to ask about now; an answer or a failure is to be told of it.
-    pub(super) fn next(&mut self, now: Time) -> Option<Due> {
+    pub(super) fn next(&mut self, now: Time) -> Option<Key> {
         let due = |row: &Row| (!row.asking).then(|| row.due()).filter(|(_, at)| *at <= now);
         let rows = self.rows.iter().enumerate();
         let (_, place) = rows.filter_map(|(place, row)| Some((due(row)?, place))).min()?;
@@ -105,8 +97,12 @@ impl Schedule {
         if row.cap == Cap::News {
             row.cap = Cap::Asked;
         }
-        let rest = row.rest.filter(|rest| now < *rest && *rest <= now.after(AHEAD));
-        Some(Due { key: row.key.clone(), rest })
+        Some(row.key.clone())
+    }
+
+    /// Whether the key is still the one in its row.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.places.get(key.name()).is_some_and(|&place| self.rows[place].key.expose() == key.expose())
     }
 
     /// When the first of the keys is due that no answer is awaited about.
@@ -228,7 +224,7 @@ mod tests {
     }
 
     fn next(schedule: &mut Schedule, at: Time) -> Option<String> {
-        schedule.next(at).map(|due| due.key.name().to_string())
+        schedule.next(at).map(|key| key.name().to_string())
     }
 
     /// The minutes, of `range` after noon, in which the key is asked about; each time there is an answer.
@@ -236,7 +232,7 @@ mod tests {
         let ask = |minute: &i64| {
             let now = Time(NOON.0 + minute * MINUTE);
             let due = schedule.next(now);
-            due.map(|due| schedule.answered(due.key.name(), now)).is_some()
+            due.map(|key| schedule.answered(key.name(), now)).is_some()
         };
         range.filter(ask).collect()
     }
@@ -275,8 +271,7 @@ mod tests {
             }
             schedule.answered(&name("a"), Time(end.0 - 5 * MINUTE));
             assert_eq!(next(&mut schedule, Time(end.0 - 2_001)), None, "{why:?}");
-            let due = schedule.next(Time(end.0 - 2_000)).unwrap();
-            assert_eq!(due.rest, Some(end), "{why:?}");
+            assert_eq!(next(&mut schedule, Time(end.0 - 2_000)).as_deref(), Some("a"), "{why:?}");
         }
     }
 
@@ -312,7 +307,7 @@ mod tests {
                 assert_eq!(other, "b");
                 schedule.answered(&name("b"), early);
             }
-            while schedule.next(now).is_none_or(|due| due.key.name().as_str() != "a") {
+            while schedule.next(now).is_none_or(|key| key.name().as_str() != "a") {
                 now = Time(now.0 + 1_000);
             }
             schedule.row(&name("a")).unwrap().asking = false;
@@ -329,7 +324,13 @@ mod tests {
         assert_eq!(minutes(&mut schedule, 0..3), [0, 1, 2]);
         let changed = Key::new(name("b"), &Secret::new("sk-or-v1-other".to_owned()));
         let off = key("e").with_terms(Terms { enabled: false, ..Terms::default() });
-        schedule.replace(vec![key("a"), changed, key("d"), off]);
+        let old = key("b");
+        assert!(schedule.has(&old));
+        schedule.replace(vec![key("a"), changed.clone(), key("d"), off]);
+        assert!(
+            schedule.has(&changed) && !schedule.has(&old),
+            "what is asked about the old one is not the new one's"
+        );
         let now = Time(NOON.0 + 3 * MINUTE);
         let asked: Vec<_> = (0..3).map(|_| next(&mut schedule, now)).collect();
         assert_eq!(asked, [Some("b".to_owned()), Some("d".to_owned()), None]);
