@@ -300,7 +300,7 @@ impl Stock {
             match super::super::KeyName::parse(name).ok().and_then(|name| self.by_name.get(&name).copied()) {
                 Some(at) => {
                     self.recall(at, fact, now);
-                    self.regroup(at, now);
+                    self.gather(at, now);
                 }
                 None => {
                     self.unclaimed.insert(name.as_str().into(), fact);

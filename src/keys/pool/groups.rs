@@ -34,10 +34,20 @@ impl Stock {
 
     /// Gives a key to the account that owns it as far as is known; what the two counted adds up.
     pub(super) fn regroup(&mut self, at: usize, now: Time) {
+        let old = self.slots[at].account;
+        if self.gather(at, now) {
+            let new = self.slots[at].account;
+            self.came_back |= self.refresh_account(old, now) | self.refresh_account(new, now);
+        }
+    }
+
+    /// The same, true when it changed anything; the keys of both accounts are to be refreshed then. That is left to who does
+    /// this for many keys.
+    pub(super) fn gather(&mut self, at: usize, now: Time) -> bool {
         let id = self.slots[at].account_id();
         let old = self.slots[at].account;
         if self.accounts[old].id == id {
-            return;
+            return false;
         }
         let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
         if self.accounts[old].keys.len() > 1 {
@@ -51,7 +61,7 @@ impl Stock {
         let new = self.slots[at].account;
         self.mark_key(at);
         self.mark_account(new);
-        self.came_back |= self.refresh_account(old, now) | self.refresh_account(new, now);
+        true
     }
 
     /// Moves one key from an account it shared to another.
@@ -64,7 +74,7 @@ impl Stock {
         self.accounts[new].keys.push(at);
         let mut moved = Account::new(None);
         moved.day.count(free, now);
-        let sent = self.sent(&self.accounts[new].keys);
+        let sent = self.sent(new, &moved);
         self.accounts[new].merge(&moved, sent, now);
         self.slots[at].account = new;
         self.mark_account(old);
@@ -77,15 +87,20 @@ impl Stock {
             self.slots[at].account = new;
         }
         self.accounts[new].keys.extend(&other.keys);
-        let sent = self.sent(&self.accounts[new].keys);
+        let sent = self.sent(new, &other);
         self.accounts[new].merge(&other, sent, now);
         self.forget_id(other.id);
         self.vacant.push(old);
     }
 
-    /// How many free requests keys sent today from here.
-    fn sent(&self, keys: &[usize]) -> u64 {
-        keys.iter().map(|&at| self.slots[at].free).sum()
+    /// How many free requests the keys of an account sent today from here; none where no report about it or `other` asks
+    /// for that, so that thousands of keys are put together in no time.
+    fn sent(&self, account: usize, other: &Account) -> u64 {
+        let account = &self.accounts[account];
+        if account.reported.or(other.reported).is_none() {
+            return 0;
+        }
+        account.keys.iter().map(|&at| self.slots[at].free).sum()
     }
 
     fn rename(&mut self, account: usize, id: Option<AccountId>) {

@@ -124,7 +124,9 @@ impl Stock {
             };
             self.slots[at].is_listed = true;
             self.listed.push(at);
-            self.regroup(at, now);
+            self.gather(at, now);
+        }
+        for at in 0..self.slots.len() {
             self.refresh(at, now);
         }
         let is_restricted = |at: &&usize| !self.slots[**at].key.terms().models.is_empty();
