@@ -120,6 +120,8 @@ pub struct View {
     pub clock: Clock,
     /// Its waiting room, looked at when it is asked for.
     pub waiting: Box<dyn Fn() -> Waiting + Send + Sync>,
+    /// Has what changed in the pool remembered at once.
+    pub remember: Box<dyn Fn() + Send + Sync>,
 }
 
 impl View {
@@ -143,6 +145,7 @@ impl View {
             }
             Ask::Reset { key } => match self.keys.reset(key.as_deref(), now) {
                 Some(ended) => {
+                    (self.remember)();
                     let whose = key.as_deref().unwrap_or("all");
                     tracing::info!("cooldowns ended by `hermux keys reset`, of {ended} keys: {whose}");
                     Answer::Reset(ended)
@@ -219,6 +222,7 @@ mod tests {
             keys: KeyPool::new(Vec::new(), &HashMap::new(), NOW.day()),
             clock: Clock::fixed(NOW),
             waiting: Box::new(|| Waiting { requests: 2, callers: 1 }),
+            remember: Box::new(|| {}),
         }
     }
 
@@ -241,6 +245,16 @@ mod tests {
         for (ask, expected) in cases {
             assert_eq!(answer(ask), format!("{SERVER}{expected}"));
         }
+    }
+
+    #[test]
+    fn a_reset_is_remembered_before_it_is_answered() {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(9);
+        let view = View { remember: Box::new(move || sender.send(()).unwrap()), ..view() };
+        let _ = view.answer(br#"{"ask":"reset","key":null}"#);
+        assert!(receiver.try_recv().is_ok());
+        let _ = view.answer(br#"{"ask":"reset","key":"nobody"}"#);
+        assert!(receiver.try_recv().is_err(), "there is nothing to remember");
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn upstream_settings(config: &Config) -> crate::upstream::Settings {
 }
 
 /// The control socket in the data directory; the proxy serves without it too.
-fn open_control(config: &Config, shared: &Shared, address: SocketAddr) -> Option<Control> {
+fn open_control(config: &Config, shared: &Arc<Shared>, address: SocketAddr) -> Option<Control> {
     let server = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -208,8 +208,14 @@ fn open_control(config: &Config, shared: &Shared, address: SocketAddr) -> Option
         let state = room.state();
         Waiting { requests: state.waiting, callers: state.callers.len() }
     };
-    let view =
-        View { server, keys: shared.keys.clone(), clock: shared.clock.clone(), waiting: Box::new(waiting) };
+    let remembering = Arc::clone(shared);
+    let view = View {
+        server,
+        keys: shared.keys.clone(),
+        clock: shared.clock.clone(),
+        waiting: Box::new(waiting),
+        remember: Box::new(move || remembering.remember()),
+    };
     let opened = Control::open(&config.data_dir, view);
     opened
         .inspect_err(|error| {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use self::stock::{Lent, Stock};
 use super::need::{Exhausted, Need, Rest, Told, Tried, Used};
-use super::state::{Fact, PoolState, Verdict};
+use super::state::{Fact, Glance, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
 
@@ -48,7 +48,12 @@ impl KeyPool {
     /// A pool of `keys`, of which some were `used`, by name, until `now`.
     #[must_use]
     pub fn resume(keys: Vec<Key>, used: &HashMap<Box<str>, Used>, now: Time) -> Self {
-        Self::of(Stock::new(keys, |name| used.get(name.as_str()).copied().unwrap_or_default(), now))
+        let mut stock = Stock::new(keys, |name| used.get(name.as_str()).copied().unwrap_or_default(), now);
+        let absent = used.iter().filter(|(name, _)| !stock.has(name));
+        // When it comes back the minute is another one.
+        let absent = absent.map(|(name, used)| (name.clone(), Used { free_minute: 0, ..*used })).collect();
+        stock.absent.1 = absent;
+        Self::of(stock)
     }
 
     fn of(stock: Stock) -> Self {
@@ -114,21 +119,32 @@ impl KeyPool {
         self.run(now, |stock, now| stock.state(now))
     }
 
+    /// As much of the pool as [`GET /key`](Self::learn) is asked by; holds the pool far shorter than [`state`](Self::state).
+    #[must_use]
+    pub fn glance(&self, now: Time) -> Vec<Glance> {
+        self.run(now, |stock, now| stock.glance(now))
+    }
+
     /// For each key in the file's order, whether it would be chosen for `need` now.
     #[must_use]
     pub fn explain(&self, need: &Need<'_>, now: Time) -> Vec<Verdict> {
         self.run(now, |stock, now| stock.explain(need, now))
     }
 
-    /// What changed since the last call and is to be remembered; one look at an atomic when nothing did.
+    /// What changed since the last call and is to be remembered; one look at an atomic when nothing did. Many are told in
+    /// several calls, so that nobody waits for the pool meanwhile: none is left when there is nothing.
     #[must_use]
     pub fn take_facts(&self) -> Vec<Fact> {
-        if !self.0.has_facts.load(Ordering::Acquire) {
-            return Vec::new();
+        // One that is to be forgotten without ever having been noted is no fact, but not the last one either.
+        while self.0.has_facts.load(Ordering::Acquire) {
+            let mut stock = self.lock();
+            let facts = stock.take_facts();
+            self.0.has_facts.store(!stock.changed.is_empty(), Ordering::Release);
+            if !facts.is_empty() {
+                return facts;
+            }
         }
-        let mut stock = self.lock();
-        self.0.has_facts.store(false, Ordering::Release);
-        stock.take_facts()
+        Vec::new()
     }
 
     /// Takes over what an earlier process remembered: kind, id and value of its facts.
@@ -139,7 +155,7 @@ impl KeyPool {
     /// Takes over the keys of a changed file. Leases under way keep the key they have.
     pub fn reload(&self, keys: Vec<Key>) {
         let now = self.lock().now;
-        self.run(now, |stock, now| stock.replace(keys, |_| Used::default(), now));
+        self.run(now, |stock, now| stock.reload(keys, now));
     }
 
     /// Whether a request that is bound to this key can be served at all: it or another of its account is in the file.

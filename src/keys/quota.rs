@@ -12,6 +12,9 @@ pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;
 
+/// The most that a clock's minutes are believed to begin beside ours, milliseconds.
+const MOST_BESIDE: i64 = 15_000;
+
 /// Free requests a UTC day of an account that never bought credits (`OpenRouter` docs, Limits page).
 pub(super) const FREE_TIER_A_DAY: u64 = 50;
 
@@ -139,6 +142,8 @@ fn is_probed_by(cooldown: Option<&Cooldown>, ticket: Ticket) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     every: i64,
+    /// How much later than at our whole minutes it turns, milliseconds: the turn is of upstream's clock.
+    later: i64,
     /// When what was counted last ends.
     ends: Time,
     used: u64,
@@ -152,7 +157,7 @@ pub(super) struct Window {
 
 impl Window {
     fn new(every: i64, assumed: Option<u64>) -> Self {
-        Self { every, ends: Time(i64::MIN), used: 0, told: None, assumed, rest: None }
+        Self { every, later: 0, ends: Time(i64::MIN), used: 0, told: None, assumed, rest: None }
     }
 
     /// An account's free requests in a minute (20 for everybody: `OpenRouter` docs, Limits page).
@@ -181,7 +186,20 @@ impl Window {
 
     /// When the window that `now` lies in ends.
     pub(super) fn end(&self, now: Time) -> Time {
-        Time(now.0.saturating_add(self.every - now.0.rem_euclid(self.every)))
+        Time(now.0.saturating_add(self.every - now.0.saturating_sub(self.later).rem_euclid(self.every)))
+    }
+
+    /// Takes over that it turns at `end`, so that the next turns are those of the same clock. Of a day nothing is taken
+    /// over: its turn is ours in all that is remembered.
+    pub(super) fn turns_at(&mut self, end: Time, now: Time) {
+        let beside = end.0.rem_euclid(MINUTE_MS);
+        let later = if beside > MINUTE_MS / 2 { beside - MINUTE_MS } else { beside };
+        if self.every == MINUTE_MS && later.abs() <= MOST_BESIDE {
+            self.later = later;
+            if self.covers(now) {
+                self.ends = self.end(now);
+            }
+        }
     }
 
     /// Until when it is used up.
@@ -222,9 +240,17 @@ impl Window {
         (self.used, self.ends) = (used, self.end(now));
     }
 
+    /// Takes over how many there were, which tells nothing of whether it turned.
+    pub(super) fn correct(&mut self, used: u64, now: Time) {
+        let rest = self.rest;
+        self.set(used, now);
+        self.rest = rest;
+    }
+
     /// Takes over what another one, of the same account as it turned out, knows.
     pub(super) fn merge(&mut self, other: &Self, now: Time) {
         let rest = self.rest.max(other.rest);
+        self.later = if self.later == 0 { other.later } else { self.later };
         // What ended unproven stays so; there is nothing to add.
         if other.used(now) > 0 {
             self.count(other.used(now), now);
@@ -237,7 +263,8 @@ impl Window {
     /// How many more there may be from `from` until `until`, when `used` of the window that `from` lies in are.
     pub(super) fn room(&self, used: u64, from: Time, until: Time) -> u64 {
         let Some(limit) = self.limit() else { return u64::MAX };
-        let turns = until.0.saturating_sub(1).div_euclid(self.every) - from.0.div_euclid(self.every);
+        let number = |at: i64| at.saturating_sub(self.later).div_euclid(self.every);
+        let turns = number(until.0.saturating_sub(1)) - number(from.0);
         let turns = u64::try_from(turns).unwrap_or(0);
         limit.saturating_sub(used).saturating_add(limit.saturating_mul(turns))
     }
@@ -355,6 +382,26 @@ mod tests {
             assert_eq!(minute.room(used, at(from), at(until)), room, "{used} {from} {until}");
         }
         assert_eq!(Window::day().room(9, at(0), at(1)), u64::MAX);
+    }
+
+    #[test]
+    fn a_minute_turns_by_the_clock_that_told_of_its_end() {
+        let mut minute = Window::minute();
+        minute.count(20, at(59));
+        minute.count(1, at(60));
+        // Upstream is seven seconds behind: what was counted last is of the window that is not over.
+        minute.turns_at(at(67), at(60));
+        assert_eq!((minute.used(at(66)), minute.used(at(67))), (1, 0));
+        minute.count(20, at(68));
+        assert_eq!((minute.held(at(126)), minute.held(at(127))), (Some(at(127)), None));
+        assert_eq!(minute.room(20, at(68), at(127)), 0);
+        assert_eq!(minute.room(20, at(68), at(128)), 20);
+        minute.turns_at(at(173), at(127));
+        assert_eq!(minute.end(at(127)), at(173), "it may be ahead too");
+        minute.turns_at(at(200), at(174));
+        assert_eq!(minute.end(at(174)), at(233), "what is no minute at all tells nothing");
+        minute.turns_at(at(240), at(234));
+        assert_eq!(minute.end(at(234)), at(240), "nor is it for ever");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KeyName;
 use super::need::Why;
+use crate::clock::Time;
 
 /// One thing to be remembered across restarts; a later one with the same kind and id replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,17 @@ pub struct KeyState {
     pub expires_ms: Option<i64>,
     /// What rests, and until when; empty when nothing does.
     pub rests: Vec<RestState>,
+}
+
+/// As much of a key as is worth a look now and then; cheap, so that thousands of keys are looked at in a moment.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// Its name.
+    pub name: KeyName,
+    /// Attempts today.
+    pub used_today: u64,
+    /// What of it rests that `GET /key` may tell the end of: refused, cap, credits; and until when, where that is known.
+    pub rests: Vec<(Why, Option<Time>)>,
 }
 
 /// Something that rests.

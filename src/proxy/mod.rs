@@ -117,10 +117,15 @@ impl Shared {
     pub fn remember(&self) {
         // Nothing is done under the lock that could be left half done.
         let _turn = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = self.keys.take_facts().into_iter().chain(self.affinity.take_facts());
-        for Fact { kind, id, value } in changed {
-            self.ledger.note(kind, &id, value);
+        let note = |Fact { kind, id, value }: Fact| self.ledger.note(kind, &id, value);
+        loop {
+            let changed = self.keys.take_facts();
+            if changed.is_empty() {
+                break;
+            }
+            changed.into_iter().for_each(note);
         }
+        self.affinity.take_facts().into_iter().for_each(note);
     }
 }
 

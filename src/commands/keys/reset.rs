@@ -58,8 +58,14 @@ fn at_rest(
     let (pool, _) = known::pool(files, keys, now)?;
     let ended = pool.reset(name, now);
     if let Some(ledger) = ledger {
-        for fact in pool.take_facts() {
-            ledger.note(fact.kind, &fact.id, fact.value);
+        loop {
+            let facts = pool.take_facts();
+            if facts.is_empty() {
+                break;
+            }
+            for fact in facts {
+                ledger.note(fact.kind, &fact.id, fact.value);
+            }
         }
         if !ledger.close(FLUSH) {
             return Err(anyhow!("the ledger could not be written: {}", files.data_dir.display()));

@@ -16,9 +16,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Url};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use self::schedule::{Due, Schedule};
+use self::schedule::Schedule;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::keys::need::Told;
@@ -42,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most of an answer that is read, bytes.
 const LONGEST: usize = 64 << 10;
+
+/// The longest id of an account that is believed, bytes; `user_…` has about 32.
+const LONGEST_ID: usize = 128;
 
 /// How often the pool is looked at for keys that came into use or to rest.
 const LOOK: Duration = Duration::from_secs(15);
@@ -88,7 +91,7 @@ impl Poll {
             tokio::select! {
                 biased;
                 _ = look.tick() => {
-                    schedule.look(&shared.keys.state(now()));
+                    schedule.look(shared.keys.glance(now()));
                     turn = free;
                 }
                 Some(keys) = self.reloads.recv() => {
@@ -97,25 +100,30 @@ impl Poll {
                 }
                 Some(done) = open.join_next() => {
                     turn = free;
-                    let Ok(Asked { name, at, said }) = done else { continue };
+                    let Ok(Asked { key, at, said }) = done else { continue };
                     luck.note(said.as_ref().err());
+                    if !schedule.has(&key) {
+                        // Its row is gone, or has another secret by now, of which this says nothing.
+                        continue;
+                    }
+                    let name = key.name();
                     match said {
                         Ok(said) => {
-                            schedule.answered(&name, now());
-                            take_over(&shared, &name, said, at);
+                            schedule.answered(name, now());
+                            take_over(&shared, name, said, at);
                         }
                         Err(problem) => {
-                            schedule.failed(&name, now());
+                            schedule.failed(name, now());
                             tracing::debug!(key = %name, "GET /key told nothing: {problem}");
                         }
                     }
                 }
                 () = sleep_until(turn), if open.len() < OPEN => {
                     let now = now();
-                    if let Some(due) = schedule.next(now) {
+                    if let Some(key) = schedule.next(now) {
                         free = Instant::now() + luck.pause();
                         turn = free;
-                        open.spawn(ask(self.asker.clone(), due, Arc::clone(&shared)));
+                        open.spawn(ask(self.asker.clone(), key, now));
                     } else {
                         let pause = schedule.first().map_or(LOOK, |first| first.since(now).min(LOOK));
                         turn = Instant::now() + pause;
@@ -128,7 +136,7 @@ impl Poll {
 
 /// What became of a question.
 struct Asked {
-    name: KeyName,
+    key: Key,
     /// When it was asked.
     at: Time,
     said: Result<Said, String>,
@@ -142,14 +150,9 @@ enum Said {
     Refused,
 }
 
-async fn ask(asker: Asker, due: Due, shared: Arc<Shared>) -> Asked {
-    let at = shared.clock.now();
-    let said = asker.ask(&due.key, at).await;
-    if let (Ok(Said::Refused), Some(end)) = (&said, due.rest) {
-        // Asked just before its rest ended, and to be refused anew when it does: before, it would be no news.
-        sleep(end.since(shared.clock.now()).min(PATIENCE)).await;
-    }
-    Asked { name: due.key.name().clone(), at, said }
+async fn ask(asker: Asker, key: Key, at: Time) -> Asked {
+    let said = asker.ask(&key, at).await;
+    Asked { key, at, said }
 }
 
 fn take_over(shared: &Shared, name: &KeyName, said: Said, at: Time) {
@@ -179,7 +182,7 @@ fn told(info: &KeyInfo, at: Time) -> Told {
     let left = info.limit_remaining.or_else(|| Some(info.limit?.saturating_sub(spent?)));
     let free = info.free_model_daily_requests.unwrap_or_default();
     Told {
-        account: info.account_id().map(Into::into),
+        account: info.account_id().filter(|id| id.len() <= LONGEST_ID).map(Into::into),
         cap_left: left,
         cap_resets: left.and(info.limit_reset).map(|period| period.end(at)),
         expires: info.expires_at,

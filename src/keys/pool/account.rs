@@ -42,6 +42,8 @@ pub(super) struct Account {
     strikes: u8,
     /// Free attempts.
     pub(super) recent: Recent,
+    /// When `GET /key` was last asked that told how many free requests it made: that told of those of all its keys.
+    pub(super) reported: Option<Time>,
     pub(super) no_credits: Option<Cooldown>,
     /// The same, found by a free attempt.
     pub(super) no_credits_free: Option<Cooldown>,
@@ -64,6 +66,7 @@ impl Account {
             first: None,
             strikes: 0,
             recent: Recent::default(),
+            reported: None,
             no_credits: None,
             no_credits_free: None,
             in_flight: None,
@@ -89,6 +92,11 @@ impl Account {
             }
             Class::Other => [None; 4],
         }
+    }
+
+    /// Whether it is out of credits, for any class.
+    pub(super) fn credits(&self, now: Time) -> Option<Hold> {
+        self.no_credits?.hold(Why::NoCredits, now)
     }
 
     pub(super) fn hold(&self, class: Class, now: Time) -> Option<Hold> {
@@ -192,13 +200,18 @@ impl Account {
         window.told = limit.filter(|limit| *limit > 0).map(u64::from).or(window.told);
         let hint = until.unwrap_or_else(|| window.end(now));
         let mut shortest = SHORTEST;
-        if was_first && hint <= now.after(SHORTEST) {
+        let is_over = hint <= now.after(SHORTEST);
+        if was_first && is_over {
             // Its clock is behind ours: the end it tells is over, and its window is not.
             shortest *= 1 << self.strikes;
             self.strikes = (self.strikes + 1).min(MOST_STRIKES);
         }
         let window = which(self);
-        window.rest = window.rest.max(Some(hint.max(now.after(shortest))));
+        let rest = hint.max(now.after(shortest));
+        if until.is_some() && (was_first || !is_over) {
+            window.turns_at(rest, now);
+        }
+        window.rest = window.rest.max(Some(rest));
     }
 
     /// Ends its cooldowns and what is being found out.
@@ -236,11 +249,30 @@ impl Account {
         room(&self.minute).min(room(&self.day))
     }
 
-    /// Takes over what another one knows that turned out to be the same.
-    pub(super) fn merge(&mut self, other: &Self, now: Time) {
+    /// How many free requests it made today together with another one that turned out to be the same, when their keys sent
+    /// `sent` from here: a report about either counts what the other had sent before.
+    fn used_with(&self, other: &Self, sent: u64, now: Time) -> u64 {
+        let reported = |one: &Self, other: &Self| {
+            let asked = one.reported.filter(|asked| asked.day() == now.day())?;
+            let since = u64::try_from(other.recent.since(asked)).unwrap_or(0);
+            Some(one.day.used(now).saturating_add(since))
+        };
+        match reported(self, other).max(reported(other, self)) {
+            Some(used) => used.max(sent),
+            None => self.day.used(now).saturating_add(other.day.used(now)),
+        }
+    }
+
+    /// Takes over what another one knows that turned out to be the same; the keys of both sent `sent` free requests today.
+    pub(super) fn merge(&mut self, other: &Self, sent: u64, now: Time) {
+        let used = self.used_with(other, sent, now);
         let later = |a: Option<Cooldown>, b: Option<Cooldown>| a.into_iter().chain(b).max_by_key(|c| c.until);
         self.minute.merge(&other.minute, now);
         self.day.merge(&other.day, now);
+        if used != self.day.used(now) {
+            self.day.correct(used, now);
+        }
+        self.reported = self.reported.max(other.reported);
         self.recent.merge(&other.recent);
         self.no_credits = later(self.no_credits, other.no_credits);
         self.no_credits_free = later(self.no_credits_free, other.no_credits_free);

@@ -14,6 +14,9 @@ use crate::clock::{Day, Time};
 /// The form that is written, and the only one that is read.
 const FORM: u8 = 1;
 
+/// How many facts are written down in one go, about 1 ms.
+const AT_ONCE: usize = 256;
+
 const COLUMN: &str = "column:";
 const LEARNED: &str = "id:";
 
@@ -48,6 +51,9 @@ pub(super) struct KeyFact {
     left: Option<Left>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resets: Option<i64>,
+    /// The UTC day, counted from 1970, and how many free requests of it were sent with the row's secrets before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<(i32, u64)>,
     /// Its account, where nothing names that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     own: Option<AccountFact>,
@@ -183,9 +189,8 @@ impl Account {
         if let Some((day, more)) = fact.more
             && Day(day) == now.day()
         {
-            let rest = self.day.rest;
-            self.day.set(self.day.used(now).saturating_add_signed(more), now);
-            self.day.rest = rest;
+            self.day.correct(self.day.used(now).saturating_add_signed(more), now);
+            self.reported = Some(now);
         }
     }
 }
@@ -205,6 +210,7 @@ impl Slot {
             unidentified: known.unidentified.map(|rest| rest.map(Rest::from)),
             left: known.cap_left.map(|left| Left(left, self.cost, today.0)),
             resets: known.cap_resets.map(|resets| resets.0),
+            before: (self.free_before > 0).then_some((today.0, self.free_before)),
             own,
         };
         let is_empty = fact.told.is_none()
@@ -215,6 +221,7 @@ impl Slot {
             && fact.cap.is_none()
             && is_empty(&fact.unidentified)
             && fact.left.is_none()
+            && fact.before.is_none()
             && fact.own.is_none();
         (!is_empty).then_some(fact)
     }
@@ -232,7 +239,8 @@ impl Slot {
         known.cap_resets = fact.resets.map(Time);
         if let Some(Left(left, spent, day)) = fact.left {
             // What was spent since then was spent today, save at a day's turn.
-            let since = if Day(day) == today { self.cost.saturating_sub(spent) } else { self.cost };
+            // The last of it may be known to this and not to the ledger.
+            let since = if Day(day) == today { self.cost.saturating_sub(spent).max(0) } else { self.cost };
             known.cap_left = Some(left.saturating_sub(since));
             if self.cap_left(now).is_some_and(|left| left <= 0) && self.known.cap.is_none() {
                 self.cap_spent(None, now);
@@ -242,11 +250,12 @@ impl Slot {
 }
 
 impl Stock {
-    /// What changed since the last call.
+    /// What changed since the last call, as much of it as takes no time worth the name.
     pub(super) fn take_facts(&mut self) -> Vec<Fact> {
-        let mut changed = std::mem::take(&mut self.changed);
         // An account may be there again under an id that was gone.
-        changed.sort_by_key(|changed| !matches!(changed, Changed::Gone(_)));
+        self.changed.sort_by_key(|changed| !matches!(changed, Changed::Gone(_)));
+        let rest = self.changed.split_off(self.changed.len().min(AT_ONCE));
+        let changed = std::mem::replace(&mut self.changed, rest);
         changed.into_iter().filter_map(|changed| self.fact(changed)).collect()
     }
 
@@ -291,7 +300,7 @@ impl Stock {
             match super::super::KeyName::parse(name).ok().and_then(|name| self.by_name.get(&name).copied()) {
                 Some(at) => {
                     self.recall(at, fact, now);
-                    self.regroup(at, now);
+                    self.gather(at, now);
                 }
                 None => {
                     self.unclaimed.insert(name.as_str().into(), fact);
@@ -319,6 +328,13 @@ impl Stock {
         }
         slot.recall(&fact, today, now);
         let account = &mut self.accounts[slot.account];
+        if let Some((day, before)) = fact.before
+            && Day(day) == today
+        {
+            let before = before.min(slot.free);
+            (slot.free, slot.free_before) = (slot.free - before, before);
+            account.day.correct(account.day.used(now).saturating_sub(before), now);
+        }
         if let Some(own) = fact.own.filter(|_| account.id.is_none()) {
             account.recall(&own, now);
             account.correct(&own, now);

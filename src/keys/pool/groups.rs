@@ -34,10 +34,20 @@ impl Stock {
 
     /// Gives a key to the account that owns it as far as is known; what the two counted adds up.
     pub(super) fn regroup(&mut self, at: usize, now: Time) {
+        let old = self.slots[at].account;
+        if self.gather(at, now) {
+            let new = self.slots[at].account;
+            self.came_back |= self.refresh_account(old, now) | self.refresh_account(new, now);
+        }
+    }
+
+    /// The same, true when it changed anything; the keys of both accounts are to be refreshed then. That is left to who does
+    /// this for many keys.
+    pub(super) fn gather(&mut self, at: usize, now: Time) -> bool {
         let id = self.slots[at].account_id();
         let old = self.slots[at].account;
         if self.accounts[old].id == id {
-            return;
+            return false;
         }
         let known = id.as_ref().and_then(|id| self.by_id.get(id).copied());
         if self.accounts[old].keys.len() > 1 {
@@ -51,7 +61,7 @@ impl Stock {
         let new = self.slots[at].account;
         self.mark_key(at);
         self.mark_account(new);
-        self.came_back |= self.refresh_account(old, now) | self.refresh_account(new, now);
+        true
     }
 
     /// Moves one key from an account it shared to another.
@@ -62,7 +72,10 @@ impl Stock {
         left.forget_probes();
         left.day.set(left.day.used(now).saturating_sub(free), now);
         self.accounts[new].keys.push(at);
-        self.accounts[new].day.count(free, now);
+        let mut moved = Account::new(None);
+        moved.day.count(free, now);
+        let sent = self.sent(new, &moved);
+        self.accounts[new].merge(&moved, sent, now);
         self.slots[at].account = new;
         self.mark_account(old);
     }
@@ -73,10 +86,21 @@ impl Stock {
         for &at in &other.keys {
             self.slots[at].account = new;
         }
-        self.accounts[new].merge(&other, now);
         self.accounts[new].keys.extend(&other.keys);
+        let sent = self.sent(new, &other);
+        self.accounts[new].merge(&other, sent, now);
         self.forget_id(other.id);
         self.vacant.push(old);
+    }
+
+    /// How many free requests the keys of an account sent today from here; none where no report about it or `other` asks
+    /// for that, so that thousands of keys are put together in no time.
+    fn sent(&self, account: usize, other: &Account) -> u64 {
+        let account = &self.accounts[account];
+        if account.reported.or(other.reported).is_none() {
+            return 0;
+        }
+        account.keys.iter().map(|&at| self.slots[at].free).sum()
     }
 
     fn rename(&mut self, account: usize, id: Option<AccountId>) {
@@ -106,8 +130,12 @@ impl Stock {
         let new = self.new_account(None);
         self.accounts[new].keys.push(at);
         let slot = &mut self.slots[at];
+        slot.free_before += slot.free;
         (slot.account, slot.free, slot.known) = (new, 0, Box::default());
         self.mark_key(at);
+        if old != new {
+            self.mark_account(old);
+        }
         self.refresh_account(old, now);
     }
 

@@ -11,8 +11,11 @@ use crate::clock::Time;
 /// Within which time the same unidentified fault of all keys is an outage.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Fewer free requests than were counted are believed of an account that made none for so long, milliseconds:
-/// reports lag.
+/// So shortly before its end a refusal is asked about, or a little later.
+const ABOUT_OVER: Duration = Duration::from_secs(3);
+
+/// Fewer free requests than were counted are believed of an account that made none for so long, milliseconds, and none at
+/// all of a day so young: reports lag.
 const LAG_MS: i64 = 120_000;
 
 impl Stock {
@@ -187,10 +190,15 @@ impl Stock {
         let assumed = told.free_tier.map(|is_free| if is_free { FREE_TIER_A_DAY } else { 1_000 });
         account.day.assumed = assumed.or(account.day.assumed);
         account.day.told = told.free_limit.or(account.day.told);
-        let Some(used) = told.free_used.filter(|_| asked.day() == now.day()) else { return };
+        // What is told at the beginning of a day may still be the sum of the one before.
+        let is_todays = asked.day() == now.day() && asked >= Time(now.day().start().0 + LAG_MS);
+        let Some(used) = told.free_used.filter(|_| is_todays) else { return };
+        account.reported = Some(asked);
         let since = u64::try_from(account.recent.since(asked)).unwrap_or(0);
         let (used, counted) = (used.saturating_add(since), account.day.used(now));
-        let is_settled = || !account.recent.any(Time(asked.0.saturating_sub(LAG_MS)), asked);
+        let lagging = Time(asked.0.saturating_sub(LAG_MS));
+        // What was sent before the pool began, and when, nobody knows.
+        let is_settled = || self.began <= lagging && !account.recent.any(lagging, asked);
         if used > counted || (used < counted && is_settled()) {
             account.day.set(used, now);
         }
@@ -204,6 +212,12 @@ impl Stock {
 
     /// `GET /key` refused a key.
     pub(super) fn refuse(&mut self, at: usize, now: Time) {
+        if let Some(refused) = &mut self.slots[at].known.refused
+            && refused.until <= now.after(ABOUT_OVER)
+        {
+            // It goes on, twice as long: nobody has to find out when it would have ended.
+            refused.until = refused.until.min(now);
+        }
         self.slots[at].refuse(now);
         self.mark_key(at);
         self.refresh(at, now);

@@ -31,6 +31,8 @@ pub(super) struct Slot {
     pub(super) used: u64,
     /// Attempts today on free models.
     pub(super) free: u64,
+    /// The same with the secrets that stood in its row before: the ledger counts them by the same name.
+    pub(super) free_before: u64,
     /// Spent today, nano-dollars.
     pub(super) cost: i64,
     /// As the operator says, in thousandths.
@@ -74,6 +76,7 @@ impl Slot {
             in_flight: 0,
             used: used.attempts,
             free: used.free_today,
+            free_before: 0,
             cost: used.cost,
             is_quiet: false,
             known: Box::default(),
@@ -108,15 +111,26 @@ impl Slot {
         let never = |is: bool, why| is.then_some(Hold::new(why, Ends::Never));
         let today = |is: bool, why| is.then_some(Hold::new(why, Ends::At(tomorrow)));
         let rest = |cooldown: &Option<Cooldown>, why| cooldown.as_ref()?.hold(why, now);
+        let [refused, cap] = self.cooldowns(now);
         [
             never(!terms.enabled, Why::Disabled),
             never(known.management, Why::Management),
             never(known.expires.is_some_and(|expires| expires <= now), Why::Expired),
-            rest(&known.refused, Why::Refused),
-            rest(&known.cap, if known.cap.is_some_and(|cap| cap.alone) { Why::CapForGood } else { Why::Cap }),
+            refused,
+            cap,
             rest(&known.unidentified[class as usize], Why::Unidentified),
             today(terms.daily_requests.is_some_and(|most| self.used >= most), Why::DailyRequests),
             today(terms.daily_cost.is_some_and(|most| self.cost >= most), Why::DailyCost),
+        ]
+    }
+
+    /// What of it rests that somebody may end, for all classes.
+    pub(super) fn cooldowns(&self, now: Time) -> [Option<Hold>; 2] {
+        let rest = |cooldown: &Option<Cooldown>, why| cooldown.as_ref()?.hold(why, now);
+        let cap = self.known.cap.is_some_and(|cap| cap.alone);
+        [
+            rest(&self.known.refused, Why::Refused),
+            rest(&self.known.cap, if cap { Why::CapForGood } else { Why::Cap }),
         ]
     }
 
@@ -182,10 +196,12 @@ impl Slot {
     /// Takes over what is left of its cap, as was `asked` a moment ago.
     pub(super) fn cap_is(&mut self, left: Option<i64>, resets: Option<Time>, asked: Time, now: Time) {
         (self.known.cap_left, self.known.cap_resets) = (left, resets);
-        match left {
-            Some(..=0) => self.cap_spent(None, now),
-            Some(_) => self.known.cap = self.known.cap.filter(|cap| asked < cap.since),
-            None => {}
+        if left.is_some() {
+            self.known.cap = self.known.cap.filter(|cap| asked < cap.since);
+        }
+        if left.is_some_and(|left| left <= 0) {
+            // As of now, so that no attempt has to find out what was just told.
+            self.cap_spent(None, now);
         }
     }
 

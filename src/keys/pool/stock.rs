@@ -47,6 +47,10 @@ pub(super) struct Stock {
     pub(super) warnings: Vec<String>,
     /// What was remembered of keys that are not in the file.
     pub(super) unclaimed: HashMap<Box<str>, KeyFact>,
+    /// What keys that are not in the file were used for on the day on which the pool began.
+    pub(super) absent: (Day, HashMap<Box<str>, Used>),
+    /// When the pool began.
+    pub(super) began: Time,
     /// Goes up whenever a key's standing changes.
     pub(super) version: u64,
     /// The last answer for each class that took a look at each key.
@@ -92,6 +96,8 @@ impl Stock {
             changed: Vec::new(),
             warnings: Vec::new(),
             unclaimed: HashMap::new(),
+            absent: (now.day(), HashMap::new()),
+            began: now,
             version: 0,
             asked: [const { None }; 3],
             forecasts: 0,
@@ -121,13 +127,31 @@ impl Stock {
             };
             self.slots[at].is_listed = true;
             self.listed.push(at);
-            self.regroup(at, now);
+            self.gather(at, now);
+        }
+        for at in 0..self.slots.len() {
             self.refresh(at, now);
         }
         let is_restricted = |at: &&usize| !self.slots[**at].key.terms().models.is_empty();
         self.restricted = self.listed.iter().filter(is_restricted).count();
         self.line_up(now);
         self.came_back = true;
+    }
+
+    /// The same while it runs: who comes back is known from the start, if it is still the same day.
+    pub(super) fn reload(&mut self, keys: Vec<Key>, now: Time) {
+        let absent = std::mem::take(&mut self.absent.1);
+        let is_today = self.absent.0 == self.day;
+        let used =
+            |name: &KeyName| absent.get(name.as_str()).filter(|_| is_today).copied().unwrap_or_default();
+        self.replace(keys, used, now);
+        // Whoever is known by now is not asked for again.
+        self.absent.1 = absent;
+    }
+
+    /// Whether a key of this name is, or was, in the file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        KeyName::parse(name).is_ok_and(|name| self.by_name.contains_key(&name))
     }
 
     fn add(&mut self, key: Key, used: impl Fn(&KeyName) -> Used, now: Time) -> usize {
@@ -168,7 +192,7 @@ impl Stock {
         self.day = now.day();
         for at in 0..self.slots.len() {
             let slot = &mut self.slots[at];
-            (slot.used, slot.free, slot.cost) = (0, 0, 0);
+            (slot.used, slot.free, slot.free_before, slot.cost) = (0, 0, 0, 0);
             slot.is_quiet = false;
             if slot.known.cap_left.is_some() {
                 // It is remembered together with the day's cost.

@@ -1,8 +1,10 @@
 //! What the pool tells of itself: why none can serve, how many could, and how each key stands.
 
+use std::collections::HashMap;
+
 use super::super::need::{Bind, Class, Exhausted, Need, Why};
 use super::super::quota::{Ends, FREE_TIER_A_DAY, Hold};
-use super::super::state::{KeyState, PoolState, RestState, Verdict};
+use super::super::state::{Glance, KeyState, PoolState, RestState, Verdict};
 use super::account::AccountId;
 use super::stock::Stock;
 use crate::clock::Time;
@@ -128,6 +130,24 @@ impl Stock {
         PoolState { keys }
     }
 
+    /// The pool as far as `GET /key` may tell more of it.
+    pub(super) fn glance(&self, now: Time) -> Vec<Glance> {
+        let glance = |&at: &usize| {
+            let slot = &self.slots[at];
+            let credits = self.accounts[slot.account].credits(now);
+            let rests = slot.cooldowns(now).into_iter().chain([credits]).flatten();
+            Glance {
+                name: slot.key.name().clone(),
+                used_today: slot.used,
+                rests: rests
+                    .filter(|hold| hold.why != Why::Probing)
+                    .map(|hold| (hold.why, hold.ends.moment(now)))
+                    .collect(),
+            }
+        };
+        self.listed.iter().map(glance).collect()
+    }
+
     fn key_state(&self, at: usize, numbers: &mut Numbers, now: Time) -> KeyState {
         let slot = &self.slots[at];
         let account = &self.accounts[slot.account];
@@ -210,18 +230,16 @@ impl Stock {
 
 /// Numbers for the accounts whose names are not to be told, in the order in which they are met.
 #[derive(Default)]
-struct Numbers(Vec<usize>);
+struct Numbers(HashMap<usize, usize>);
 
 impl Numbers {
     fn name(&mut self, account: usize, id: Option<&AccountId>) -> Option<String> {
         match id? {
             AccountId::Column(name) => Some(name.to_string()),
             AccountId::Learned(_) => {
-                let place = self.0.iter().position(|&known| known == account).unwrap_or_else(|| {
-                    self.0.push(account);
-                    self.0.len() - 1
-                });
-                Some(format!("account {}", place + 1))
+                let next = self.0.len() + 1;
+                let number = self.0.entry(account).or_insert(next);
+                Some(format!("account {number}"))
             }
         }
     }

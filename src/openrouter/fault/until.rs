@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use jiff::fmt::rfc2822;
 
 use crate::clock::Time;
@@ -15,11 +15,33 @@ use super::{Kind, Resets};
 /// The shortest rest: a reset that just passed may be a matter of two clocks.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// Up to so much the two clocks may seem to differ because an answer takes its time and `Date` tells whole seconds,
+/// milliseconds.
+const SEEMING_MS: u64 = 2_000;
+
+/// Clocks that differ by more are not believed to: then `Date` is none of a clock, milliseconds.
+const MOST_MS: u64 = 86_400_000;
+
 /// When what `kind` tells of ends; at least one second ahead. None where no time ends it, or none is known.
 pub(super) fn until(kind: Kind, error: &ErrorSaid, headers: &HeaderMap, now: Time) -> Option<Time> {
     if !ends_by_itself(kind) {
         return None;
     }
+    // Resets, minutes and days are those of OpenRouter's clock.
+    let ahead = ahead(headers, now);
+    let there = Time(now.0.saturating_add(ahead));
+    until_there(kind, error, headers, there).map(|at| Time(at.0.saturating_sub(ahead)))
+}
+
+/// By how much upstream's clock is ahead of ours, as `Date` tells, milliseconds; none of it where that may only seem so.
+fn ahead(headers: &HeaderMap, now: Time) -> i64 {
+    let date = || date(headers.get(DATE)?.to_str().ok()?);
+    let ahead = date().map_or(0, |date| date.0.saturating_sub(now.0));
+    if (SEEMING_MS + 1..=MOST_MS).contains(&ahead.unsigned_abs()) { ahead } else { 0 }
+}
+
+/// The same, by one clock.
+fn until_there(kind: Kind, error: &ErrorSaid, headers: &HeaderMap, now: Time) -> Option<Time> {
     // Nothing but a cap lasts longer than the UTC day: a later hint is a mistake or another's.
     let latest = if matches!(kind, Kind::KeyCap(_)) { Time(i64::MAX) } else { Period::Daily.end(now) };
     hints(error, headers, now)

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::keys::state::PoolState;
+use crate::keys::need::Why;
+use crate::keys::state::Glance;
 use crate::keys::{Key, KeyName};
 
 /// How often to ask about a key that was used today, and about another one; a tenth more or less.
@@ -19,9 +20,6 @@ const SHORTEST: Duration = Duration::from_secs(60);
 
 /// After how long to ask again where there was no answer, doubling up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
-
-/// The reasons to rest of which `GET /key` may tell the end.
-const WORTH_ASKING: [&str; 3] = ["refused", "cap", "no_credits"];
 
 /// The keys, and when to ask about each.
 #[derive(Debug, Default)]
@@ -61,14 +59,6 @@ enum Cap {
     Asked,
 }
 
-/// A key to ask about.
-#[derive(Debug)]
-pub(super) struct Due {
-    pub(super) key: Key,
-    /// When it comes back from a rest, where that is why it is asked about.
-    pub(super) rest: Option<Time>,
-}
-
 impl Schedule {
     /// Takes over the keys of the file. A key that was there before keeps what is known of it, unless its secret changed.
     pub(super) fn replace(&mut self, keys: Vec<Key>) {
@@ -82,16 +72,15 @@ impl Schedule {
     }
 
     /// Looks at what the pool says of the keys.
-    pub(super) fn look(&mut self, state: &PoolState) {
-        for key in &state.keys {
-            let row = KeyName::parse(&key.name).ok().and_then(|name| self.row(&name));
-            let Some(row) = row else { continue };
-            let rests = || key.rests.iter().filter(|rest| WORTH_ASKING.contains(&rest.why.as_str()));
-            row.used = key.used_today;
-            row.rest = rests().filter_map(|rest| rest.until_ms).min().map(Time);
-            row.refused = rests().any(|rest| rest.why == "refused");
+    pub(super) fn look(&mut self, keys: Vec<Glance>) {
+        for Glance { name, used_today, rests } in keys {
+            let Some(row) = self.row(&name) else { continue };
+            let is_capped = rests.iter().any(|(why, _)| matches!(why, Why::Cap | Why::CapForGood));
+            row.used = used_today;
+            row.rest = rests.iter().filter_map(|(_, until)| *until).min();
+            row.refused = rests.iter().any(|(why, _)| *why == Why::Refused);
             row.cap = match row.cap {
-                _ if !rests().any(|rest| rest.why == "cap") => Cap::NotSpent,
+                _ if !is_capped => Cap::NotSpent,
                 Cap::NotSpent => Cap::News,
                 same => same,
             };
@@ -99,7 +88,7 @@ impl Schedule {
     }
 
     /// The key that it is most urgent to ask about now; an answer or a failure is to be told of it.
-    pub(super) fn next(&mut self, now: Time) -> Option<Due> {
+    pub(super) fn next(&mut self, now: Time) -> Option<Key> {
         let due = |row: &Row| (!row.asking).then(|| row.due()).filter(|(_, at)| *at <= now);
         let rows = self.rows.iter().enumerate();
         let (_, place) = rows.filter_map(|(place, row)| Some((due(row)?, place))).min()?;
@@ -108,8 +97,12 @@ impl Schedule {
         if row.cap == Cap::News {
             row.cap = Cap::Asked;
         }
-        let rest = row.rest.filter(|rest| now < *rest && *rest <= now.after(AHEAD));
-        Some(Due { key: row.key.clone(), rest })
+        Some(row.key.clone())
+    }
+
+    /// Whether the key is still the one in its row.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.places.get(key.name()).is_some_and(|&place| self.rows[place].key.expose() == key.expose())
     }
 
     /// When the first of the keys is due that no answer is awaited about.
@@ -195,7 +188,8 @@ fn spread() -> u32 {
 mod tests {
     use super::Schedule;
     use crate::clock::Time;
-    use crate::keys::state::{KeyState, PoolState, RestState};
+    use crate::keys::need::Why;
+    use crate::keys::state::Glance;
     use crate::keys::{Key, KeyName, Terms};
     use crate::secret::Secret;
 
@@ -217,21 +211,20 @@ mod tests {
         schedule
     }
 
-    fn used(name: &str, used_today: u64) -> KeyState {
-        KeyState { name: name.to_owned(), used_today, ..KeyState::default() }
+    fn used(text: &str, used_today: u64) -> Glance {
+        Glance { name: name(text), used_today, rests: Vec::new() }
     }
 
-    fn resting(name: &str, why: &str, until: Time) -> KeyState {
-        let rest = RestState { what: "all".to_owned(), why: why.to_owned(), until_ms: Some(until.0) };
-        KeyState { rests: vec![rest], ..used(name, 1) }
+    fn resting(name: &str, why: Why, until: Time) -> Glance {
+        Glance { rests: vec![(why, Some(until))], ..used(name, 1) }
     }
 
-    fn look(schedule: &mut Schedule, keys: Vec<KeyState>) {
-        schedule.look(&PoolState { keys });
+    fn look(schedule: &mut Schedule, keys: Vec<Glance>) {
+        schedule.look(keys);
     }
 
     fn next(schedule: &mut Schedule, at: Time) -> Option<String> {
-        schedule.next(at).map(|due| due.key.name().to_string())
+        schedule.next(at).map(|key| key.name().to_string())
     }
 
     /// The minutes, of `range` after noon, in which the key is asked about; each time there is an answer.
@@ -239,7 +232,7 @@ mod tests {
         let ask = |minute: &i64| {
             let now = Time(NOON.0 + minute * MINUTE);
             let due = schedule.next(now);
-            due.map(|due| schedule.answered(due.key.name(), now)).is_some()
+            due.map(|key| schedule.answered(key.name(), now)).is_some()
         };
         range.filter(ask).collect()
     }
@@ -265,37 +258,38 @@ mod tests {
 
     #[test]
     fn a_key_that_rests_is_asked_about_just_before_its_rest_ends() {
-        for why in ["refused", "cap", "no_credits"] {
+        for why in [Why::Refused, Why::Cap, Why::CapForGood, Why::NoCredits] {
             let mut schedule = schedule(&["a"]);
             assert_eq!(minutes(&mut schedule, 0..1), [0]);
             let end = Time(NOON.0 + 8 * HOUR);
             look(&mut schedule, vec![resting("a", why, end)]);
-            if why == "refused" {
+            if why == Why::Refused {
                 assert_eq!(minutes(&mut schedule, 1..8 * 60), [0; 0], "nothing new before its end");
             } else {
                 let asked = minutes(&mut schedule, 1..8 * 60);
                 assert!(asked.len() > 20, "as often as others: {asked:?}");
             }
             schedule.answered(&name("a"), Time(end.0 - 5 * MINUTE));
-            assert_eq!(next(&mut schedule, Time(end.0 - 2_001)), None, "{why}");
-            let due = schedule.next(Time(end.0 - 2_000)).unwrap();
-            assert_eq!(due.rest, Some(end), "{why}");
+            assert_eq!(next(&mut schedule, Time(end.0 - 2_001)), None, "{why:?}");
+            assert_eq!(next(&mut schedule, Time(end.0 - 2_000)).as_deref(), Some("a"), "{why:?}");
         }
     }
 
     #[test]
     fn a_cap_that_turns_out_to_be_spent_is_asked_about_once() {
-        let mut schedule = schedule(&["a"]);
-        assert_eq!(minutes(&mut schedule, 0..1), [0]);
-        for _ in 0..3 {
-            look(&mut schedule, vec![resting("a", "cap", Time(NOON.0 + 8 * HOUR))]);
+        for why in [Why::Cap, Why::CapForGood] {
+            let mut schedule = schedule(&["a"]);
+            assert_eq!(minutes(&mut schedule, 0..1), [0]);
+            for _ in 0..3 {
+                look(&mut schedule, vec![resting("a", why, Time(NOON.0 + 8 * HOUR))]);
+            }
+            assert_eq!(minutes(&mut schedule, 1..10), [1]);
+            look(&mut schedule, vec![resting("a", why, Time(NOON.0 + 8 * HOUR))]);
+            assert_eq!(minutes(&mut schedule, 10..13), [0; 0], "the same rest");
+            look(&mut schedule, vec![used("a", 1)]);
+            look(&mut schedule, vec![resting("a", why, Time(NOON.0 + 8 * HOUR))]);
+            assert_eq!(minutes(&mut schedule, 13..14), [13], "another one");
         }
-        assert_eq!(minutes(&mut schedule, 1..10), [1]);
-        look(&mut schedule, vec![resting("a", "cap", Time(NOON.0 + 8 * HOUR))]);
-        assert_eq!(minutes(&mut schedule, 10..13), [0; 0], "the same rest");
-        look(&mut schedule, vec![used("a", 1)]);
-        look(&mut schedule, vec![resting("a", "cap", Time(NOON.0 + 8 * HOUR))]);
-        assert_eq!(minutes(&mut schedule, 13..14), [13], "another one");
     }
 
     #[test]
@@ -313,7 +307,7 @@ mod tests {
                 assert_eq!(other, "b");
                 schedule.answered(&name("b"), early);
             }
-            while schedule.next(now).is_none_or(|due| due.key.name().as_str() != "a") {
+            while schedule.next(now).is_none_or(|key| key.name().as_str() != "a") {
                 now = Time(now.0 + 1_000);
             }
             schedule.row(&name("a")).unwrap().asking = false;
@@ -330,7 +324,13 @@ mod tests {
         assert_eq!(minutes(&mut schedule, 0..3), [0, 1, 2]);
         let changed = Key::new(name("b"), &Secret::new("sk-or-v1-other".to_owned()));
         let off = key("e").with_terms(Terms { enabled: false, ..Terms::default() });
-        schedule.replace(vec![key("a"), changed, key("d"), off]);
+        let old = key("b");
+        assert!(schedule.has(&old));
+        schedule.replace(vec![key("a"), changed.clone(), key("d"), off]);
+        assert!(
+            schedule.has(&changed) && !schedule.has(&old),
+            "what is asked about the old one is not the new one's"
+        );
         let now = Time(NOON.0 + 3 * MINUTE);
         let asked: Vec<_> = (0..3).map(|_| next(&mut schedule, now)).collect();
         assert_eq!(asked, [Some("b".to_owned()), Some("d".to_owned()), None]);

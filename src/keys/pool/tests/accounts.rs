@@ -66,6 +66,59 @@ fn a_turn_that_was_none_costs_one_attempt_at_a_time_ever_more_rarely() {
     assert_eq!(lend_many(&pool, Class::Free, 5, now)["a"], 5);
 }
 
+/// An upstream that allows 20 free attempts in each minute of a clock so much ahead of ours.
+struct Upstream {
+    ahead: i64,
+    minute: i64,
+    used: usize,
+    refused: usize,
+}
+
+impl Upstream {
+    /// Answers what was sent, with the end of its minute in our time where it says so.
+    fn answer(&mut self, lease: &Lease, now: Time, is_corrected: bool) {
+        let there = now.0 + self.ahead;
+        if there.div_euclid(MINUTE) != self.minute {
+            (self.minute, self.used) = (there.div_euclid(MINUTE), 0);
+        }
+        self.used += 1;
+        if self.used <= 20 {
+            return lease.answered(now);
+        }
+        self.refused += 1;
+        let end = (self.minute + 1) * MINUTE - if is_corrected { self.ahead } else { 0 };
+        let _ = lease.bench(Rest::FreeMinute { until: Some(Time(end)), limit: Some(20) }, now);
+    }
+}
+
+#[test]
+fn a_clock_that_differs_costs_one_attempt_and_not_one_a_minute() {
+    for (ahead, is_corrected, most) in [
+        (-10, true, 1),
+        (-7, true, 1),
+        (-5, true, 1),
+        (5, true, 1),
+        (10, true, 1),
+        (-7, false, 3),
+        (-5, false, 3),
+    ] {
+        let pool = pool(&["a"]);
+        let mut upstream = Upstream { ahead: ahead * SECOND, minute: 0, used: 0, refused: 0 };
+        // Bursts, as many as may be lent, all sent before the first of them is answered; from late in a minute on.
+        let mut served = 0;
+        for tick in 0..1_200 {
+            let now = noon(50 * SECOND + tick * SECOND / 2);
+            let burst: Vec<_> = std::iter::from_fn(|| try_lend(&pool, Class::Free, now).ok()).collect();
+            served += burst.len();
+            for lease in burst {
+                upstream.answer(&lease, now, is_corrected);
+            }
+        }
+        assert!(upstream.refused <= most, "{ahead} {is_corrected}: {} refused", upstream.refused);
+        assert!(served >= 200, "{served}");
+    }
+}
+
 #[test]
 fn a_limit_that_a_fault_tells_is_kept() {
     let pool = pool(&["a"]);
@@ -127,6 +180,57 @@ fn a_report_corrects_the_count_as_far_as_it_can_know() {
     assert_eq!(counted(60 * MINUTE - SECOND, 20), 23, "three were sent after the question");
     assert_eq!(counted(60 * MINUTE + 5 * SECOND, 2), 13, "it lags");
     assert_eq!(counted(60 * MINUTE - SECOND, 2), 5, "all it could count was long ago");
+}
+
+#[test]
+fn what_a_report_told_of_all_keys_of_an_account_is_not_counted_again() {
+    let pool = pool(&["a", "b"]);
+    let later = noon(10 * MINUTE);
+    let times =
+        |key: &str, count: usize, now| (0..count).for_each(|_| drop(lend_key(&pool, key, Class::Free, now)));
+    times("a", 10, later);
+    times("b", 15, later);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..owned_by("x") };
+    let asked = Time(later.0 + SECOND);
+    pool.learn(&name("a"), &told(27), asked, asked);
+    let sent = Time(asked.0 + SECOND);
+    times("b", 3, sent);
+    // It lags, and the two turn out to be one account only now.
+    pool.learn(&name("b"), &told(27), sent, sent);
+    assert_eq!(pool.state(sent).keys[1].free_day_left, Some(50 - 27 - 3));
+}
+
+#[test]
+fn a_report_that_lags_leaves_what_two_keys_of_an_account_sent() {
+    let pool = pool(&["a", "b"]);
+    let _ = lend_many(&pool, Class::Free, 30, NOON);
+    for key in ["a", "b"] {
+        let told = Told { free_limit: Some(50), free_used: Some(2), ..owned_by("x") };
+        pool.learn(&name(key), &told, noon(2 * SECOND), noon(2 * SECOND));
+    }
+    assert_eq!(pool.state(noon(2 * SECOND)).keys[0].free_day_left, Some(20));
+}
+
+#[test]
+fn a_report_just_after_midnight_may_be_of_yesterday() {
+    let pool = pool(&["a"]);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
+    let (early, late) = (Time(MIDNIGHT.0 + 5 * SECOND), Time(MIDNIGHT.0 + 5 * MINUTE));
+    pool.learn(&name("a"), &told(50), early, early);
+    assert_eq!(pool.state(early).keys[0].free_day_left, Some(50));
+    pool.learn(&name("a"), &told(7), late, late);
+    assert_eq!(pool.state(late).keys[0].free_day_left, Some(43));
+}
+
+#[test]
+fn a_report_just_after_a_restart_may_lag_behind_the_process_before() {
+    let used = HashMap::from([("a".into(), free_today(12))]);
+    let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
+    let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
+    pool.learn(&name("a"), &told(3), noon(SECOND), noon(SECOND));
+    assert_eq!(pool.state(noon(SECOND)).keys[0].free_day_left, Some(38));
+    pool.learn(&name("a"), &told(3), noon(15 * MINUTE), noon(15 * MINUTE));
+    assert_eq!(pool.state(noon(15 * MINUTE)).keys[0].free_day_left, Some(47));
 }
 
 #[test]

@@ -8,7 +8,8 @@ struct Store(HashMap<(String, String), String>);
 
 impl Store {
     fn keep(&mut self, pool: &KeyPool) {
-        for fact in pool.take_facts() {
+        for fact in std::iter::from_fn(|| Some(pool.take_facts()).filter(|facts| !facts.is_empty())).flatten()
+        {
             let place = (fact.kind.to_owned(), fact.id.to_string());
             match fact.value {
                 Some(value) => self.0.insert(place, value),
@@ -28,7 +29,8 @@ fn restarted(pool: &KeyPool, store: &Store, keys: Vec<Key>, now: Time) -> KeyPoo
         let stock = pool.lock();
         let of = |slot: &super::super::slot::Slot| Used {
             attempts: slot.used,
-            free_today: slot.free,
+            // It knows names, and not which secret they stood for.
+            free_today: slot.free + slot.free_before,
             free_minute: 0,
             cost: slot.cost,
         };
@@ -169,4 +171,68 @@ fn facts_tell_no_secret_and_unknown_ones_are_borne() {
     again.restore(&odd, NOON);
     assert_eq!(lend_many(&again, Class::Paid, 1, NOON)["a"], 1);
     assert!(again.take_facts().is_empty());
+}
+
+#[test]
+fn many_facts_are_told_in_several_calls_and_none_is_lost() {
+    let names: Vec<String> = (0..1_000).map(|number| format!("key{number}")).collect();
+    let pool = pool(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &names {
+        pool.learn_refused(&super::name(name), NOON);
+    }
+    assert!(pool.take_facts().len() < 500);
+    let mut store = Store::default();
+    store.keep(&pool);
+    assert!(store.0.len() > 500 && pool.take_facts().is_empty());
+}
+
+#[test]
+fn what_another_secret_of_the_row_sent_is_not_counted_again_after_a_restart() {
+    let pool = pool(&["a", "b"]);
+    for key in ["a", "b"] {
+        pool.learn(&name(key), &Told { free_limit: Some(50), ..owned_by("x") }, NOON, NOON);
+    }
+    for _ in 0..7 {
+        drop(lend_key(&pool, "a", Class::Free, NOON));
+    }
+    let other = || vec![Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned())), key("b")];
+    pool.reload(other());
+    pool.learn(&name("a"), &Told { free_limit: Some(50), ..owned_by("y") }, NOON, NOON);
+    for _ in 0..3 {
+        drop(lend_key(&pool, "a", Class::Free, NOON));
+    }
+    let left = |pool: &KeyPool| [0, 1].map(|at| pool.state(NOON).keys[at].free_day_left);
+    assert_eq!(left(&pool), [Some(47), Some(43)]);
+    let mut store = Store::default();
+    store.keep(&pool);
+    assert_eq!(left(&restarted(&pool, &store, other(), NOON)), [Some(47), Some(43)]);
+}
+
+#[test]
+fn a_cap_is_not_more_because_the_ledger_lost_the_last_of_it() {
+    let pool = pool(&["a"]);
+    pool.learn(&name("a"), &Told { cap_left: Some(1_000), ..Told::default() }, NOON, NOON);
+    lend(&pool, Class::Paid, NOON).spent(300, NOON);
+    pool.learn(&name("a"), &Told { cap_left: Some(700), ..Told::default() }, NOON, NOON);
+    let mut store = Store::default();
+    store.keep(&pool);
+    let left = pool.state(NOON).keys[0].cap_left;
+    let again = KeyPool::resume(keys(&["a"]), &HashMap::new(), NOON);
+    again.restore(&store.facts(), NOON);
+    assert_eq!(again.state(NOON).keys[0].cap_left, left);
+}
+
+#[test]
+fn a_key_that_comes_back_after_a_restart_has_todays_use() {
+    let used = HashMap::from([("a".into(), free_today(9)), ("b".into(), free_today(4))]);
+    let back = |at| {
+        let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
+        let _ = try_lend(&pool, Class::Paid, at);
+        pool.reload(keys(&["a", "b"]));
+        pool.learn(&name("b"), &Told { free_limit: Some(50), ..Told::default() }, at, at);
+        let key = pool.state(at).keys[1].clone();
+        (key.used_today, key.free_day_left)
+    };
+    assert_eq!(back(noon(SECOND)), (4, Some(46)));
+    assert_eq!(back(MIDNIGHT), (0, Some(50)));
 }

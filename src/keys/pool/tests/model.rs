@@ -53,6 +53,8 @@ struct ModelKey {
 struct ModelAccount {
     /// When its free attempts left.
     free: Vec<Time>,
+    /// The minute that they were counted in last: how many, when it ends, and how much later than ours such minutes turn.
+    minute: (usize, Option<Time>, i64),
     minute_rest: Option<Time>,
     day_rest: Option<Time>,
     first: Option<(usize, Time)>,
@@ -77,8 +79,31 @@ pub(super) struct Model {
     leases: Vec<ModelLease>,
 }
 
-fn minute_of(at: Time) -> i64 {
-    at.0.div_euclid(MINUTE)
+impl ModelAccount {
+    fn minute_end(&self, now: Time) -> Time {
+        Time(now.0 + MINUTE - (now.0 - self.minute.2).rem_euclid(MINUTE))
+    }
+
+    fn in_minute(&self, now: Time) -> usize {
+        let covers = |end: Time| now < end && now.0 >= end.0 - MINUTE;
+        if self.minute.1.is_some_and(covers) { self.minute.0 } else { 0 }
+    }
+
+    fn count(&mut self, now: Time) {
+        self.free.push(now);
+        (self.minute.0, self.minute.1) = (self.in_minute(now) + 1, Some(self.minute_end(now)));
+    }
+
+    fn turns_at(&mut self, end: Time, now: Time) {
+        let later = (end.0 + MINUTE / 2 - 1).rem_euclid(MINUTE) - (MINUTE / 2 - 1);
+        if (-15 * SECOND..=15 * SECOND).contains(&later) {
+            let counted = self.in_minute(now);
+            self.minute.2 = later;
+            if counted > 0 {
+                self.minute = (counted, Some(self.minute_end(now)), later);
+            }
+        }
+    }
 }
 
 fn hold(rest: Option<Rested>, now: Time) -> Option<Back> {
@@ -142,9 +167,9 @@ impl Model {
         holds.push((at == 3 && key.used >= 12).then_some(Some(midnight)));
         match class {
             Class::Free => {
-                let minute = self.counted(place, now, |a, b| minute_of(a) == minute_of(b));
+                let minute = account.in_minute(now);
                 let day = self.counted(place, now, |a, b| a.day() == b.day());
-                let minute_end = Time((minute_of(now) + 1) * MINUTE);
+                let minute_end = account.minute_end(now);
                 holds.push((minute >= MINUTE_LIMIT).then_some(Some(minute_end)));
                 holds.push((day >= Self::day_limit(place)).then_some(Some(midnight)));
                 for rest in [account.minute_rest, account.day_rest] {
@@ -179,9 +204,10 @@ impl Model {
         let rested =
             rests.into_iter().flatten().any(|rest| rest <= now && !account.free.iter().any(|at| *at >= rest));
         let Some(&last) = account.free.last() else { return rested };
-        let minute = self.counted(place, last, |a, b| minute_of(a) == minute_of(b)) >= MINUTE_LIMIT;
+        let (counted, end, _) = account.minute;
+        let minute = counted >= MINUTE_LIMIT && end.is_some_and(|end| end <= now);
         let day = self.counted(place, last, |a, b| a.day() == b.day()) >= Self::day_limit(place);
-        rested || (minute && minute_of(last) < minute_of(now)) || (day && last.day() < now.day())
+        rested || minute || (day && last.day() < now.day())
     }
 
     pub(super) fn lease(&mut self, at: usize, class: Class, now: Time) {
@@ -207,7 +233,7 @@ impl Model {
                 account.first = Some((id, now));
                 is_open = true;
             }
-            account.free.push(now);
+            account.count(now);
         }
         self.leases.push(ModelLease { key: at, class, is_open });
     }
@@ -216,7 +242,7 @@ impl Model {
         let lease = &self.leases[id];
         self.keys[lease.key].used += 1;
         if lease.class == Class::Free {
-            self.accounts[Self::account_of(lease.key)].free.push(now);
+            self.accounts[Self::account_of(lease.key)].count(now);
         }
     }
 
@@ -292,13 +318,17 @@ impl Model {
             }
             Rest::FreeMinute { until, .. } | Rest::FreeDay { until, .. } => {
                 let is_minute = matches!(rest, Rest::FreeMinute { .. });
-                let end =
-                    if is_minute { Time((minute_of(now) + 1) * MINUTE) } else { now.day().next().start() };
+                let end = if is_minute { account.minute_end(now) } else { now.day().next().start() };
                 let hint = until.unwrap_or(end);
                 let mut length = SECOND;
-                if account.first.is_some_and(|(first, _)| first == id) && hint <= Time(now.0 + SECOND) {
+                let (is_first, is_over) =
+                    (account.first.is_some_and(|(first, _)| first == id), hint <= Time(now.0 + SECOND));
+                if is_first && is_over {
                     length <<= account.strikes;
                     account.strikes = (account.strikes + 1).min(5);
+                }
+                if is_minute && until.is_some() && (is_first || !is_over) {
+                    account.turns_at(at_least(hint, length), now);
                 }
                 let place = if is_minute { &mut account.minute_rest } else { &mut account.day_rest };
                 *place = (*place).max(Some(at_least(hint, length)));

@@ -166,6 +166,30 @@ fn lend_many_of_b(pool: &KeyPool) -> usize {
 }
 
 #[test]
+fn a_key_that_get_key_refused_again_is_not_tried() {
+    let pool = pool(&["a"]);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+    pool.learn_refused(&name("a"), noon(10 * MINUTE));
+    assert_eq!(held(&pool, Class::Paid, noon(10 * MINUTE)).0, Some(noon(15 * MINUTE)), "no news");
+    let asked = noon(15 * MINUTE - 2 * SECOND);
+    pool.learn_refused(&name("a"), asked);
+    assert_eq!(held(&pool, Class::Paid, noon(15 * MINUTE)).0, Some(Time(asked.0 + 30 * MINUTE)));
+}
+
+#[test]
+fn a_cap_that_was_just_told_to_be_spent_is_not_tried() {
+    let pool = pool(&["a"]);
+    let _ = bench(&pool, "a", Class::Paid, Rest::Cap(None), NOON);
+    let spent = Told { cap_left: Some(0), ..Told::default() };
+    let asked = noon(HOUR - 2 * SECOND);
+    pool.learn(&name("a"), &spent, asked, asked);
+    assert_eq!(
+        held(&pool, Class::Paid, noon(HOUR)),
+        (Some(Time(asked.0 + HOUR)), vec![(Why::CapForGood, 1)])
+    );
+}
+
+#[test]
 fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
     let pool = pool(&["a"]);
     let learn = |told: &Told, now| pool.learn(&name("a"), told, now, now);

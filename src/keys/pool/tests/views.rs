@@ -116,3 +116,24 @@ fn a_state_tells_no_account_id_and_no_secret() {
     assert!(shown.contains("account 1") && !shown.contains("user_") && !shown.contains("sk-or"), "{shown}");
     assert_eq!(pool.state(NOON).keys[1].account, None);
 }
+
+#[test]
+fn a_glance_tells_what_the_state_tells_of_ends() {
+    let pool = pool(&["a", "b", "c", "d"]);
+    drop(lend_key(&pool, "a", Class::Paid, NOON));
+    let _ = bench(&pool, "b", Class::Paid, Rest::Cap(None), NOON);
+    let _ = bench(&pool, "c", Class::Free, Rest::NoCredits, NOON);
+    let _ = bench(&pool, "d", Class::Paid, Rest::Refused, NOON);
+    let glances = pool.glance(noon(SECOND));
+    let told: Vec<_> =
+        glances.iter().map(|key| (key.name.as_str(), key.used_today, key.rests.clone())).collect();
+    assert_eq!(
+        told,
+        [
+            ("a", 1, vec![]),
+            ("b", 1, vec![(Why::CapForGood, Some(noon(HOUR)))]),
+            ("c", 1, vec![(Why::NoCredits, Some(noon(HOUR)))]),
+            ("d", 1, vec![(Why::Refused, Some(noon(15 * MINUTE)))]),
+        ]
+    );
+}

@@ -158,3 +158,40 @@ fn the_limit_is_read_from_the_head_too() {
         assert_eq!(fault.kind, Kind::FreePerDay { limit }, "{value}");
     }
 }
+
+#[test]
+fn a_clock_that_differs_is_corrected_by_the_answers_date() {
+    let minute = CASES[0].body.replace("1786912200000", "1795348860000");
+    let day = CASES[1].body.replace("1761609600000", "1795392000000");
+    let bare = r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. "}}"#;
+    let wait = r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. ","metadata":{"headers":{"Retry-After":9}}}}"#;
+    // Our time, what upstream calls it, the body, and the end by our clock.
+    for (now, date, body, end) in [
+        // Within what may only seem so.
+        ("12:00:30", "12:00:30", &*minute, "22T12:01:00Z"),
+        ("12:00:32", "12:00:30", &minute, "22T12:01:00Z"),
+        ("12:00:30", "12:00:32", &minute, "22T12:01:00Z"),
+        // Its clock is behind: the window we take for over lasts.
+        ("12:01:00", "12:00:53", &minute, "22T12:01:07Z"),
+        ("12:01:00", "12:00:50", bare, "22T12:01:10Z"),
+        // Its clock is ahead.
+        ("12:00:23", "12:00:30", &minute, "22T12:00:53Z"),
+        ("11:59:58", "12:00:08", bare, "22T12:00:50Z"),
+        ("11:00:30", "12:00:30", &minute, "22T11:01:00Z"),
+        // Around midnight, which is not beyond the day by its clock.
+        ("23:59:58", "23:59:50", &day, "23T00:00:08Z"),
+        ("23:59:30", "23:59:37", &day, "22T23:59:53Z"),
+        // A wait is one by any clock.
+        ("12:00:30", "12:00:20", wait, "22T12:00:39Z"),
+        ("12:00:20", "12:00:30", wait, "22T12:00:29Z"),
+    ] {
+        let date = format!("Sun, 22 Nov 2026 {date} GMT");
+        let told = until(429, &format!("2026-11-22T{now}Z"), &[("date", &date)], body);
+        assert_eq!(told, Some(time(&format!("2026-11-{end}"))), "{now} {date} {body}");
+    }
+    // These are no clock's.
+    for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "soon", ""] {
+        let told = until(429, "2026-11-22T12:00:30Z", &[("date", date)], &minute);
+        assert_eq!(told, Some(time("2026-11-22T12:01:00Z")), "{date}");
+    }
+}
