@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use hermux::simulator::{Account, Attempt, Cause, Class, Key, Outcome, Pace, Scenario};
 
-use super::{FREE, PAID, Size, account, away_from_midnight, free_account, free_by_account, refused_for};
+use super::{
+    FREE, PAID, Size, account, away_from_a_turn, away_from_midnight, free_account, free_by_account,
+    refused_for,
+};
 use crate::caller::{Answer, Ask};
 use crate::report::{Report, listed};
 use crate::rig::Rig;
@@ -71,6 +74,8 @@ const LEFT: u32 = 18;
 
 pub(super) fn kill(_: Size) -> io::Result<Report> {
     away_from_midnight(Duration::from_secs(120));
+    // Two minutes would allow more attempts at a time where the day's end is found out.
+    away_from_a_turn(Duration::from_secs(20));
     let names = ["ann", "ben", "cay", "dee"];
     let mut accounts: Vec<Account> = names.iter().map(|name| free_account(name).free_left(LEFT)).collect();
     accounts.push(switched_off("off"));

@@ -142,3 +142,12 @@ fn away_from_midnight(span: Duration) {
         std::thread::sleep(left + Duration::from_secs(1));
     }
 }
+
+/// Waits for the next whole minute where what takes `span` would not end before it.
+fn away_from_a_turn(span: Duration) {
+    let now = Clock::system().now();
+    let left = Duration::from_millis(60_000 - now.0.rem_euclid(60_000).unsigned_abs());
+    if left < span {
+        std::thread::sleep(left + Duration::from_millis(100));
+    }
+}
