@@ -4,7 +4,6 @@ pub mod account;
 pub mod dialect;
 pub mod fault;
 mod json;
-mod members;
 mod money;
 pub mod request;
 pub mod resource;

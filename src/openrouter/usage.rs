@@ -1,15 +1,10 @@
 //! Finds `usage` in an answer as its bytes pass: JSON and SSE, bounded, never failing.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
-use super::members::members;
+use super::json::Scanner;
 use super::money::nano_dollars;
 
 /// What an answer says was used; nothing where it does not say.
@@ -167,14 +162,13 @@ fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
 /// Reads the object that begins `bytes`, where all of it is there, as it mostly is: what it says and its
 /// length. What is cut, too long or not JSON is left to [`Object`].
 fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
-    let bytes = &bytes[..bytes.len().min(LONGEST_OBJECT)];
     let mut usage = Usage::default();
-    if let Some(length) = members(bytes, |name, value| usage.set(name, value)) {
-        return Some((usage, length));
-    }
-    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<Fields>();
-    let Fields(usage) = objects.next()?.ok()?;
-    Some((usage, objects.byte_offset()))
+    let mut scanner = Scanner::new(&bytes[..bytes.len().min(LONGEST_OBJECT)]);
+    scanner.object(|scanner, name| {
+        usage.set(name, scanner.value()?);
+        Some(())
+    })?;
+    Some((usage, scanner.at()))
 }
 
 /// A `usage` object on its way: its bytes so far.
@@ -220,11 +214,7 @@ impl Object {
     }
 
     fn parse(&self) -> Option<Usage> {
-        let mut usage = Usage::default();
-        if members(&self.bytes, |name, value| usage.set(name, value)).is_some() {
-            return Some(usage);
-        }
-        serde_json::from_slice(&self.bytes).map(|Fields(usage)| usage).ok()
+        whole_object(&self.bytes).map(|(usage, _)| usage)
     }
 }
 
@@ -240,83 +230,52 @@ impl Usage {
 
     /// Takes one field of a `usage` object (`OpenRouter` API reference: `ChatUsage`, `Usage` of
     /// Responses and of Messages). Fields that are unknown, null or of another type change nothing.
-    fn set(&mut self, name: &str, raw: &str) {
+    fn set(&mut self, name: &[u8], raw: &[u8]) {
         match name {
-            "prompt_tokens" | "input_tokens" => self.prompt_tokens = count(raw).or(self.prompt_tokens),
-            "completion_tokens" | "output_tokens" => {
+            b"prompt_tokens" | b"input_tokens" => self.prompt_tokens = count(raw).or(self.prompt_tokens),
+            b"completion_tokens" | b"output_tokens" => {
                 self.completion_tokens = count(raw).or(self.completion_tokens);
             }
-            "reasoning_tokens" => self.reasoning_tokens = count(raw).or(self.reasoning_tokens),
-            "cached_tokens" | "cache_read_input_tokens" => {
+            b"reasoning_tokens" => self.reasoning_tokens = count(raw).or(self.reasoning_tokens),
+            b"cached_tokens" | b"cache_read_input_tokens" => {
                 self.cached_tokens = count(raw).or(self.cached_tokens);
             }
-            "prompt_tokens_details" | "input_tokens_details" => {
-                self.cached_tokens = detail(raw, "cached_tokens").or(self.cached_tokens);
+            b"prompt_tokens_details" | b"input_tokens_details" => {
+                self.cached_tokens = detail(raw, b"cached_tokens").or(self.cached_tokens);
             }
-            "completion_tokens_details" | "output_tokens_details" => {
-                self.reasoning_tokens = detail(raw, "reasoning_tokens").or(self.reasoning_tokens);
+            b"completion_tokens_details" | b"output_tokens_details" => {
+                self.reasoning_tokens = detail(raw, b"reasoning_tokens").or(self.reasoning_tokens);
             }
-            "cost" => self.cost = cost(raw).or(self.cost),
+            b"cost" => self.cost = cost(raw).or(self.cost),
             _ => {}
         }
     }
 }
 
-/// The fields of one object, each on its own: one that is odd or repeated spoils no other.
-struct Fields(Usage);
-
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Usage;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Usage, A::Error> {
-                let mut usage = Usage::default();
-                while let Some(Name(name)) = map.next_key()? {
-                    usage.set(&name, map.next_value::<&RawValue>()?.get());
-                }
-                Ok(usage)
-            }
-        }
-        deserializer.deserialize_map(Each).map(Fields)
-    }
-}
-
-/// The name of a field, borrowed where it holds no escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// The member `wanted` of `prompt_tokens_details` and its like.
-fn detail(json: &str, wanted: &str) -> Option<u64> {
+fn detail(json: &[u8], wanted: &[u8]) -> Option<u64> {
     let mut found = None;
-    let each = |name: &str, value: &str| {
+    Scanner::new(json).object(|scanner, name| {
+        let value = scanner.value()?;
         if name == wanted {
             found = count(value);
         }
-    };
-    if members(json.as_bytes(), each).is_some() {
-        return found;
-    }
-    let details: HashMap<Cow<str>, &RawValue> = serde_json::from_str(json).ok()?;
-    count(details.get(wanted)?.get())
+        Some(())
+    })?;
+    found
 }
 
 /// A number of tokens; none where it is not a whole one, or more than a database holds.
-fn count(json: &str) -> Option<u64> {
-    json.parse().ok().filter(|&count| i64::try_from(count).is_ok())
+fn count(json: &[u8]) -> Option<u64> {
+    str::from_utf8(json).ok()?.parse().ok().filter(|&count| i64::try_from(count).is_ok())
 }
 
 /// No single answer costs a million dollars; more than that is a mistake, and its sums might overflow.
 const DEAREST: i64 = 1_000_000_000_000_000;
 
 /// What one answer cost, nano-dollars; none where it is not a number, negative, or absurdly large.
-fn cost(json: &str) -> Option<i64> {
-    nano_dollars(json).filter(|nanos| (0..=DEAREST).contains(nanos))
+fn cost(json: &[u8]) -> Option<i64> {
+    nano_dollars(str::from_utf8(json).ok()?).filter(|nanos| (0..=DEAREST).contains(nanos))
 }
 
 /// How far into the body the id may stand, bytes.
@@ -546,7 +505,7 @@ data: [DONE]
             ("-0.1", None),
             ("null", None),
         ] {
-            assert_eq!(cost(text), nanos, "{text}");
+            assert_eq!(cost(text.as_bytes()), nanos, "{text}");
         }
     }
 
