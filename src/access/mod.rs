@@ -8,8 +8,11 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 use sha2::{Digest as _, Sha256};
+
+/// Where Anthropic's clients put it.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The named holder of an access token.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,9 +52,9 @@ impl Access {
     /// Checks the credential of a request: `Authorization: Bearer T` (any case of the scheme),
     /// `Authorization: T`, or `x-api-key: T` where there is no Authorization.
     pub fn check<'a, 'h>(&'a self, headers: &'h HeaderMap) -> Result<Admitted<'a, 'h>, Denied> {
-        let token = match only(headers, AUTHORIZATION.as_str())? {
+        let token = match only(headers, AUTHORIZATION)? {
             Some(value) => without_scheme(value),
-            None => only(headers, "x-api-key")?.ok_or(Denied::Missing)?,
+            None => only(headers, X_API_KEY)?.ok_or(Denied::Missing)?,
         };
         if token.is_empty() {
             return Err(Denied::Ambiguous);
@@ -92,7 +95,7 @@ impl fmt::Debug for Access {
 }
 
 /// The value of a header that may stand there once, without blanks around it.
-fn only<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Denied> {
+fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, Denied> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

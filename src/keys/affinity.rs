@@ -1,11 +1,13 @@
 //! What stays with its key: conversations for a while, resources for as long as they are remembered.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use foldhash::{fast, quality};
 
 use super::KeyName;
 use super::state::Fact;
@@ -38,7 +40,7 @@ struct Shared {
     conversations: Mutex<Recent<(KeyName, Time)>>,
     generations: Mutex<Recent<KeyName>>,
     /// Keyed anew in each process, so that nobody can make two ids collide.
-    keyed: RandomState,
+    keyed: quality::RandomState,
     resources: Mutex<Resources>,
     /// Whether there was ever a resource, so that who needs none takes no lock.
     any_resource: AtomicBool,
@@ -156,17 +158,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// By hashed id. Each request puts something in, so that the hash of the hash is a quick one.
+type ById<V> = HashMap<u64, V, fast::RandomState>;
+
 /// What was noted lately, by hashed id: at least the newest half of the most that there may be. When the younger map
 /// is full it takes the place of the older, which is forgotten as a whole.
 #[derive(Debug)]
 struct Recent<V> {
-    young: HashMap<u64, V>,
-    old: HashMap<u64, V>,
+    young: ById<V>,
+    old: ById<V>,
 }
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new() }
+        Self { young: ById::default(), old: ById::default() }
     }
 }
 
@@ -176,7 +181,7 @@ impl<V> Recent<V> {
     }
 
     /// Notes `value`, keeping at most `most`; what is forgotten for that comes back.
-    fn put(&mut self, id: u64, value: V, most: usize) -> Option<HashMap<u64, V>> {
+    fn put(&mut self, id: u64, value: V, most: usize) -> Option<ById<V>> {
         let is_full = self.young.len() >= most / 2 && !self.young.contains_key(&id);
         let forgotten = is_full.then(|| mem::replace(&mut self.old, mem::take(&mut self.young)));
         self.young.insert(id, value);

@@ -37,13 +37,13 @@ mod tests;
 mod watched;
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use tokio::sync::Notify;
 
 use self::watched::{Report, Verdict, Watched};
@@ -298,7 +298,7 @@ impl Default for Shared {
     fn default() -> Self {
         Self {
             proven: std::array::from_fn(|_| AtomicU32::new(0)),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             watched: AtomicUsize::new(0),
             models: Mutex::default(),
             returned: Notify::new(),

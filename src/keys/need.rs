@@ -127,6 +127,15 @@ pub struct Told {
     pub management: bool,
 }
 
+/// A question to `GET /key` about a key, so that its answer can be told from what came since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// When it was asked.
+    pub asked: Time,
+    /// What the key had spent by then since the pool began, nano-dollars.
+    pub spent: i64,
+}
+
 /// What a key was used for before the pool began, as plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {

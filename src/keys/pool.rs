@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use self::stock::{Lent, Stock};
-use super::need::{Exhausted, Need, Rest, Told, Tried, Used};
+use super::need::{Exhausted, Need, Question, Rest, Told, Tried, Used};
 use super::state::{Fact, Glance, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
@@ -75,11 +75,19 @@ impl KeyPool {
         self.run(now, |stock, now| stock.forecast(need, now, until))
     }
 
-    /// Takes over what `GET /key`, asked at `asked`, told about a key.
-    pub fn learn(&self, key: &KeyName, told: &Told, asked: Time, now: Time) {
+    /// The question about a key that is asked now; to be made before it leaves.
+    #[must_use]
+    pub fn question(&self, key: &KeyName, now: Time) -> Question {
+        let stock = self.lock();
+        let spent = stock.by_name.get(key).map_or(0, |&at| stock.slots[at].spent);
+        Question { asked: now, spent }
+    }
+
+    /// Takes over what `GET /key` told about a key.
+    pub fn learn(&self, key: &KeyName, told: &Told, question: Question, now: Time) {
         self.run(now, |stock, now| {
             if let Some(&at) = stock.by_name.get(key) {
-                stock.learn(at, told, asked, now);
+                stock.learn(at, told, question, now);
             }
         });
     }

@@ -1,8 +1,10 @@
 //! What a request asks for: its models, whether it wants a stream, which conversation it belongs to.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
+
+use foldhash::quality::RandomState;
 
 use super::json::{Scanner, Text};
 
@@ -83,7 +85,7 @@ pub fn read(body: &[u8], around: &Around<'_>) -> Wanted {
 }
 
 /// Keyed anew in each process, so that nobody can make two conversations collide.
-static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 fn hash(kind: u8, around: &Around<'_>, model: &[u8], rest: &[u8]) -> u64 {
     let mut hasher = KEYED.build_hasher();

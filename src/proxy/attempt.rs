@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::Worker;
 use super::body::RequestBody;
@@ -273,7 +273,10 @@ impl Arrived {
     }
 }
 
+/// Names the generation that an answer is (`OpenRouter` docs, Streaming).
+const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
+
 /// The generation's id, where the head of an answer tells it (`OpenRouter` docs, Streaming).
 pub(super) fn generation(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-generation-id")?.to_str().ok()
+    headers.get(X_GENERATION_ID)?.to_str().ok()
 }

@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::attempt::{Answered, Demand};
@@ -50,6 +50,9 @@ use crate::openrouter::resource;
 use crate::upstream::Upstream;
 
 pub use self::tap::ProxyBody;
+
+/// Names the session that a request belongs to (`OpenRouter` API reference).
+const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// Bodies of other than inference requests are kept up to this size, bytes; larger ones are streamed.
 const KEPT_OF_OTHERS: usize = 64 << 10;
@@ -211,7 +214,7 @@ impl Worker {
         let keep = Keep { most, total: settings.replay_total, kept: &bounds.kept };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
         let wanted = if route.inference {
-            let session = parts.headers.get("x-session-id").map(HeaderValue::as_bytes);
+            let session = parts.headers.get(X_SESSION_ID).map(HeaderValue::as_bytes);
             request::read(body.beginning(), &Around { caller: &caller.name, session })
         } else {
             Wanted::default()
@@ -239,7 +242,7 @@ impl Worker {
             max_wait,
             caller: caller.name,
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
-            path: Arc::from(route::label(route.path)),
+            path: route::name(route.path),
         };
         let answered = attempt::run(self, &demand, &mut body).await?;
         self.remember(&route, &demand, &answered);

@@ -2,6 +2,7 @@
 //! API, management, or outside.
 
 use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use http::{Method, Uri, Version};
 
@@ -101,6 +102,9 @@ pub(super) fn of<'a>(
     if path.len() + uri.query().map_or(0, |query| query.len() + 1) > max_uri_bytes {
         return Err(Refusal::UriTooLong);
     }
+    if let Some(route) = spelled_plainly(method, path, uri.query()) {
+        return Ok(route);
+    }
     let mut decoded = None;
     if path.contains('%') {
         decoded = Some(decode_wholly(path));
@@ -111,20 +115,15 @@ pub(super) fn of<'a>(
             "the path has empty or dot segments, backslashes or control characters",
         ));
     }
-    let Some((below, mount)) = MOUNTS.iter().find_map(|(prefix, mount)| {
-        path.strip_prefix(prefix)
-            .filter(|below| below.starts_with('/') && below.len() > 1)
-            .map(|below| (below, *mount))
-    }) else {
-        return Err(Refusal::NoSuchRoute);
-    };
+    let Some((below, mount)) = mounted(path) else { return Err(Refusal::NoSuchRoute) };
     // What upstream would read after decoding must not be management either.
     let below_plain = decoded.as_deref().map_or(below.as_bytes(), |plain| &plain[path.len() - below.len()..]);
     let own = own(method, mount, below, below_plain);
     if own.is_none() && is_management(below_plain) {
         return Err(Refusal::ManagementOnly);
     }
-    let (inference, dialect) = kind(method, below);
+    let (inference, dialect) =
+        kind(method, below).map_or((false, dialect_below(below)), |dialect| (true, dialect));
     let Bound { resource, makes } = resource::bound(below, uri.query());
     let makes = makes.filter(|kind| *method == Method::POST || (*method == Method::GET && is_polled(kind)));
     Ok(Route { path: below, mount, inference, dialect, resource, makes, own })
@@ -158,7 +157,10 @@ fn own(method: &Method, mount: Mount, below: &str, below_plain: &[u8]) -> Option
 /// The dialect of a path for those refusals that come before a route is known.
 pub(super) fn dialect_of(uri: &Uri) -> Dialect {
     let path = uri.path();
-    let below = MOUNTS.iter().find_map(|(prefix, _)| path.strip_prefix(prefix)).unwrap_or(path);
+    dialect_below(MOUNTS.iter().find_map(|(prefix, _)| path.strip_prefix(prefix)).unwrap_or(path))
+}
+
+fn dialect_below(below: &str) -> Dialect {
     if first_segments(below, "messages") {
         Dialect::Messages
     } else if first_segments(below, "responses") {
@@ -175,25 +177,44 @@ fn first_segments(below: &str, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn kind(method: &Method, below: &str) -> (bool, Dialect) {
-    let (inference, dialect) = match below {
-        "/chat/completions"
-        | "/completions"
-        | "/embeddings"
-        | "/rerank"
-        | "/images"
-        | "/audio/speech"
-        | "/audio/transcriptions"
-        | "/videos"
-        | "/systemone"
-        | "/decisions" => (true, Dialect::Chat),
-        "/responses" => (true, Dialect::Responses),
-        "/messages" => (true, Dialect::Messages),
-        _ if first_segments(below, "messages") => (false, Dialect::Messages),
-        _ if first_segments(below, "responses") => (false, Dialect::Responses),
-        _ => (false, Dialect::Chat),
-    };
-    (inference && *method == Method::POST, dialect)
+/// The paths that run a model, below any mount, with their dialects.
+const INFERENCE: [(&str, Dialect); 12] = [
+    ("/chat/completions", Dialect::Chat),
+    ("/messages", Dialect::Messages),
+    ("/responses", Dialect::Responses),
+    ("/completions", Dialect::Chat),
+    ("/embeddings", Dialect::Chat),
+    ("/rerank", Dialect::Chat),
+    ("/images", Dialect::Chat),
+    ("/audio/speech", Dialect::Chat),
+    ("/audio/transcriptions", Dialect::Chat),
+    ("/videos", Dialect::Chat),
+    ("/systemone", Dialect::Chat),
+    ("/decisions", Dialect::Chat),
+];
+
+/// The dialect of a request that runs a model.
+fn kind(method: &Method, below: &str) -> Option<Dialect> {
+    let found = INFERENCE.iter().find(|(path, _)| *path == below).filter(|_| *method == Method::POST);
+    found.map(|(_, dialect)| *dialect)
+}
+
+/// Splits a path into its mount and what stands below it.
+fn mounted(path: &str) -> Option<(&str, Mount)> {
+    MOUNTS.iter().find_map(|(prefix, mount)| {
+        path.strip_prefix(prefix)
+            .filter(|below| below.starts_with('/') && below.len() > 1)
+            .map(|below| (below, *mount))
+    })
+}
+
+/// The route of a request that runs a model, as nearly all do: a path spelled just like it needs none of the questions
+/// that others have to answer.
+fn spelled_plainly<'a>(method: &Method, path: &'a str, query: Option<&'a str>) -> Option<Route<'a>> {
+    let (below, mount) = mounted(path)?;
+    let dialect = kind(method, below)?;
+    let Bound { resource, makes } = resource::bound(below, query);
+    Some(Route { path: below, mount, inference: true, dialect, resource, makes, own: None })
 }
 
 /// Undoes percent-encoding until none is left, however often it was applied.
@@ -244,9 +265,19 @@ fn is_management(below: &[u8]) -> bool {
         || MANAGEMENT_BELOW.iter().any(|(parent, child)| is(first, parent) && is(second, child))
 }
 
-/// A name for the path in the ledger and the log: ids of resources are left out, so that names stay few,
+/// A name for the path in the ledger and the log. Those of the paths that run a model are made once.
+pub(super) fn name(path: &str) -> Arc<str> {
+    static NAMES: LazyLock<[Arc<str>; INFERENCE.len()]> =
+        LazyLock::new(|| INFERENCE.map(|(path, _)| path.into()));
+    match INFERENCE.iter().position(|(known, _)| *known == path) {
+        Some(at) => Arc::clone(&NAMES[at]),
+        None => label(path).into(),
+    }
+}
+
+/// A name for the path: ids of resources are left out, so that names stay few,
 /// and so is whatever looks like a key or an access token that was pasted there.
-pub(super) fn label(path: &str) -> String {
+fn label(path: &str) -> String {
     const WITH_IDS: [&str; 7] = ["videos", "files", "batches", "containers", "presets", "interns", "vault"];
     let mut label = String::with_capacity(path.len().min(LONGEST_LABEL));
     let mut is_id = false;

@@ -114,6 +114,11 @@ pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> 
     let mut headers = HeaderMap::with_capacity(response.headers.len());
     let mut fields = Fields::new(version);
     for header in response.headers.iter() {
+        // It says nothing to anybody else, and nearly every answer has it.
+        if header.name.eq_ignore_ascii_case("connection") && is_usual(header.value) {
+            fields.connection(header.value);
+            continue;
+        }
         let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
         let at = header.value.as_ptr().addr() - input.as_ptr().addr();
         let value = HeaderValue::from_maybe_shared(all.slice(at..at + header.value.len()))
@@ -139,6 +144,11 @@ pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> 
         keep_alive: fields.keep_alive(),
         rest: all.slice(used..),
     }))
+}
+
+/// Whether a `Connection` names no other header.
+fn is_usual(connection: &[u8]) -> bool {
+    connection.eq_ignore_ascii_case(b"keep-alive") || connection.eq_ignore_ascii_case(b"close")
 }
 
 fn name_fault(error: httparse::Error) -> &'static str {

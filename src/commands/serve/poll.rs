@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use self::schedule::Schedule;
 use crate::clock::Time;
 use crate::config::Config;
-use crate::keys::need::Told;
+use crate::keys::need::{Question, Told};
 use crate::keys::{Key, KeyName};
 use crate::openrouter::account::{KeyInfo, Period};
 use crate::openrouter::fault::{self, Kind};
@@ -100,7 +100,7 @@ impl Poll {
                 }
                 Some(done) = open.join_next() => {
                     turn = free;
-                    let Ok(Asked { key, at, said }) = done else { continue };
+                    let Ok(Asked { key, question, said }) = done else { continue };
                     luck.note(said.as_ref().err());
                     if !schedule.has(&key) {
                         // Its row is gone, or has another secret by now, of which this says nothing.
@@ -110,7 +110,7 @@ impl Poll {
                     match said {
                         Ok(said) => {
                             schedule.answered(name, now());
-                            take_over(&shared, name, said, at);
+                            take_over(&shared, name, said, question);
                         }
                         Err(problem) => {
                             schedule.failed(name, now());
@@ -123,7 +123,8 @@ impl Poll {
                     if let Some(key) = schedule.next(now) {
                         free = Instant::now() + luck.pause();
                         turn = free;
-                        open.spawn(ask(self.asker.clone(), key, now));
+                        let question = shared.keys.question(key.name(), now);
+                        open.spawn(ask(self.asker.clone(), key, question));
                     } else {
                         let pause = schedule.first().map_or(LOOK, |first| first.since(now).min(LOOK));
                         turn = Instant::now() + pause;
@@ -137,8 +138,7 @@ impl Poll {
 /// What became of a question.
 struct Asked {
     key: Key,
-    /// When it was asked.
-    at: Time,
+    question: Question,
     said: Result<Said, String>,
 }
 
@@ -150,17 +150,17 @@ enum Said {
     Refused,
 }
 
-async fn ask(asker: Asker, key: Key, at: Time) -> Asked {
-    let said = asker.ask(&key, at).await;
-    Asked { key, at, said }
+async fn ask(asker: Asker, key: Key, question: Question) -> Asked {
+    let said = asker.ask(&key, question.asked).await;
+    Asked { key, question, said }
 }
 
-fn take_over(shared: &Shared, name: &KeyName, said: Said, at: Time) {
+fn take_over(shared: &Shared, name: &KeyName, said: Said, question: Question) {
     let now = shared.clock.now();
     match said {
         Said::Info(info) => {
             tracing::debug!(key = %name, "GET /key told its limits");
-            shared.keys.learn(name, &told(&info, at), at, now);
+            shared.keys.learn(name, &told(&info, question.asked), question, now);
         }
         Said::Refused => {
             tracing::debug!(key = %name, "GET /key refused it");

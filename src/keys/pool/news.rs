@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::KeyName;
-use super::super::need::{Class, Rest, Told};
+use super::super::need::{Class, Question, Rest, Told};
 use super::super::quota::{FREE_TIER_A_DAY, proven};
 use super::stock::{Lent, Stock};
 use crate::clock::Time;
@@ -138,8 +138,13 @@ impl Stock {
 
     pub(super) fn spent(&mut self, lent: &Lent, cost: i64, now: Time) {
         let slot = &mut self.slots[lent.slot];
+        slot.cost = slot.cost.saturating_add(cost);
+        slot.spent = slot.spent.saturating_add(cost);
+        if !slot.is_capped {
+            return;
+        }
         let before = slot.known.cap;
-        slot.spent(cost, now);
+        slot.draw(cost, now);
         let is_capped = before != slot.known.cap;
         let is_dear = slot.key.terms().daily_cost.is_some_and(|most| slot.cost >= most);
         if is_capped {
@@ -162,14 +167,15 @@ impl Stock {
         self.warn_of(self.account_of(lent));
     }
 
-    /// `GET /key`, asked at `asked`, told about a key.
-    pub(super) fn learn(&mut self, at: usize, told: &Told, asked: Time, now: Time) {
+    /// `GET /key` told about a key.
+    pub(super) fn learn(&mut self, at: usize, told: &Told, question: Question, now: Time) {
+        let Question { asked, spent } = question;
         let slot = &mut self.slots[at];
         // What came to light behind the question is not known to the answer.
         slot.known.refused = slot.known.refused.filter(|refused| asked < refused.since);
         slot.known.management = told.management;
         slot.known.expires = told.expires;
-        let left = told.cap_left.map(|left| left.saturating_sub(slot.known.spent.since(asked)));
+        let left = told.cap_left.map(|left| left.saturating_sub(slot.spent.saturating_sub(spent)));
         slot.cap_is(left, told.cap_resets, asked, now);
         if told.account.is_some() {
             slot.known.told.clone_from(&told.account);

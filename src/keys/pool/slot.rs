@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::Key;
 use super::super::need::{Class, Used, Why};
-use super::super::quota::{Cooldown, Ends, Hold, Recent, Ticket, proven, released};
+use super::super::quota::{Cooldown, Ends, Hold, Ticket, proven, released};
 use super::line::Rank;
 use crate::clock::Time;
 
@@ -21,6 +21,7 @@ const UNIDENTIFIED: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 /// One key and its use. A slot outlives its row in the file, so that a key that comes back the same day
 /// still counts what it was used for.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are marks, each of its own")]
 pub(super) struct Slot {
     pub(super) key: Arc<Key>,
     /// Whether it is in the file.
@@ -35,11 +36,15 @@ pub(super) struct Slot {
     pub(super) free_before: u64,
     /// Spent today, nano-dollars.
     pub(super) cost: i64,
+    /// Spent since the pool began, nano-dollars.
+    pub(super) spent: i64,
     /// As the operator says, in thousandths.
     weight: u32,
     /// Until the UTC day ends, nothing of it or its account rests, or rested without having been answered since, or is
     /// bounded: all there is to do for an attempt is to count it, and a good request looks at nothing else.
     pub(super) is_quiet: bool,
+    /// Whether a limit on what it spends is known.
+    pub(super) is_capped: bool,
     // Apart, so that many slots are in the processor's caches.
     pub(super) known: Box<Known>,
     /// Whether its facts are among those to be remembered anew.
@@ -62,8 +67,6 @@ pub(super) struct Known {
     /// What was left of its cap, less what was spent since, nano-dollars.
     pub(super) cap_left: Option<i64>,
     pub(super) cap_resets: Option<Time>,
-    /// What it spent lately.
-    pub(super) spent: Recent,
 }
 
 impl Slot {
@@ -78,7 +81,9 @@ impl Slot {
             free: used.free_today,
             free_before: 0,
             cost: used.cost,
+            spent: 0,
             is_quiet: false,
+            is_capped: true,
             known: Box::default(),
             changed: false,
         }
@@ -103,6 +108,11 @@ impl Slot {
             && known.unidentified.iter().all(Option::is_none)
             && known.expires.is_none_or(|expires| tomorrow <= expires)
             && self.key.terms().daily_requests.is_none()
+    }
+
+    /// Whether what it spends asks for a look.
+    pub(super) fn has_cap(&self) -> bool {
+        self.known.cap_left.is_some() || self.key.terms().daily_cost.is_some()
     }
 
     /// All that holds it for a class of requests, whatever holds its account; `tomorrow` is when the UTC day ends.
@@ -211,9 +221,8 @@ impl Slot {
         self.known.cap_left.filter(|_| self.known.cap_resets.is_none_or(|resets| now < resets))
     }
 
-    pub(super) fn spent(&mut self, cost: i64, now: Time) {
-        self.cost = self.cost.saturating_add(cost);
-        self.known.spent.add(cost, now);
+    /// Takes what was spent off what is left of its cap.
+    pub(super) fn draw(&mut self, cost: i64, now: Time) {
         if let Some(left) = self.cap_left(now) {
             self.known.cap_left = Some(left.saturating_sub(cost));
             if left <= cost && self.known.cap.is_none_or(|cap| cap.until <= now) {

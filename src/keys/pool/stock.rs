@@ -254,6 +254,7 @@ impl Stock {
         let slot = &self.slots[at];
         self.slots[at].is_quiet =
             slot.has_nothing_to_watch(self.tomorrow()) && self.accounts[slot.account].has_nothing_to_watch();
+        self.slots[at].is_capped = self.slots[at].has_cap();
         for class in Class::ALL {
             if self.lines[class as usize].is_some() {
                 let standing = self.standing(at, class, now);

@@ -1,12 +1,13 @@
 //! Accounts, and the free quota that their keys share.
 
 use super::*;
+use crate::keys::need::Question;
 
 /// Two keys of account `x` and one of nobody knows whom.
 fn two_and_one() -> KeyPool {
     let pool = pool(&["a", "b", "c"]);
     for key in ["a", "b"] {
-        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+        pool.learn(&name(key), &owned_by("x"), pool.question(&name(key), NOON), NOON);
     }
     pool
 }
@@ -135,7 +136,7 @@ fn a_limit_that_a_fault_tells_is_kept() {
 fn a_days_free_requests_are_as_many_as_is_known() {
     let told = |told| {
         let pool = pool(&["a"]);
-        pool.learn(&name("a"), &told, NOON, NOON);
+        pool.learn(&name("a"), &told, pool.question(&name("a"), NOON), NOON);
         pool.state(NOON).keys[0].free_day_left
     };
     for (told_of_it, left) in [
@@ -155,7 +156,12 @@ fn a_days_free_requests_are_as_many_as_is_known() {
 fn a_day_used_up_comes_back_at_midnight() {
     let used = HashMap::from([("a".into(), free_today(49))]);
     let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
-    pool.learn(&name("a"), &Told { free_limit: Some(50), ..Told::default() }, NOON, NOON);
+    pool.learn(
+        &name("a"),
+        &Told { free_limit: Some(50), ..Told::default() },
+        pool.question(&name("a"), NOON),
+        NOON,
+    );
     assert_eq!(pool.state(NOON).keys[0].free_day_left, Some(1));
     let lease = lend(&pool, Class::Free, NOON);
     lease.count_again(NOON);
@@ -173,7 +179,12 @@ fn a_report_corrects_the_count_as_far_as_it_can_know() {
         let told = Told { free_limit: Some(100), free_used: Some(used), ..Told::default() };
         let _ = lend_many(&pool, Class::Free, 10, NOON);
         let _ = lend_many(&pool, Class::Free, 3, noon(60 * MINUTE));
-        pool.learn(&name("a"), &told, noon(asked), noon(60 * MINUTE + 10 * SECOND));
+        pool.learn(
+            &name("a"),
+            &told,
+            pool.question(&name("a"), noon(asked)),
+            noon(60 * MINUTE + 10 * SECOND),
+        );
         100 - pool.state(noon(61 * MINUTE)).keys[0].free_day_left.unwrap()
     };
     assert_eq!(counted(60 * MINUTE + 5 * SECOND, 20), 20, "others used it too");
@@ -192,11 +203,11 @@ fn what_a_report_told_of_all_keys_of_an_account_is_not_counted_again() {
     times("b", 15, later);
     let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..owned_by("x") };
     let asked = Time(later.0 + SECOND);
-    pool.learn(&name("a"), &told(27), asked, asked);
+    pool.learn(&name("a"), &told(27), pool.question(&name("a"), asked), asked);
     let sent = Time(asked.0 + SECOND);
     times("b", 3, sent);
     // It lags, and the two turn out to be one account only now.
-    pool.learn(&name("b"), &told(27), sent, sent);
+    pool.learn(&name("b"), &told(27), pool.question(&name("b"), sent), sent);
     assert_eq!(pool.state(sent).keys[1].free_day_left, Some(50 - 27 - 3));
 }
 
@@ -206,7 +217,7 @@ fn a_report_that_lags_leaves_what_two_keys_of_an_account_sent() {
     let _ = lend_many(&pool, Class::Free, 30, NOON);
     for key in ["a", "b"] {
         let told = Told { free_limit: Some(50), free_used: Some(2), ..owned_by("x") };
-        pool.learn(&name(key), &told, noon(2 * SECOND), noon(2 * SECOND));
+        pool.learn(&name(key), &told, pool.question(&name(key), noon(2 * SECOND)), noon(2 * SECOND));
     }
     assert_eq!(pool.state(noon(2 * SECOND)).keys[0].free_day_left, Some(20));
 }
@@ -216,9 +227,9 @@ fn a_report_just_after_midnight_may_be_of_yesterday() {
     let pool = pool(&["a"]);
     let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
     let (early, late) = (Time(MIDNIGHT.0 + 5 * SECOND), Time(MIDNIGHT.0 + 5 * MINUTE));
-    pool.learn(&name("a"), &told(50), early, early);
+    pool.learn(&name("a"), &told(50), pool.question(&name("a"), early), early);
     assert_eq!(pool.state(early).keys[0].free_day_left, Some(50));
-    pool.learn(&name("a"), &told(7), late, late);
+    pool.learn(&name("a"), &told(7), pool.question(&name("a"), late), late);
     assert_eq!(pool.state(late).keys[0].free_day_left, Some(43));
 }
 
@@ -227,9 +238,9 @@ fn a_report_just_after_a_restart_may_lag_behind_the_process_before() {
     let used = HashMap::from([("a".into(), free_today(12))]);
     let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
     let told = |used| Told { free_limit: Some(50), free_used: Some(used), ..Told::default() };
-    pool.learn(&name("a"), &told(3), noon(SECOND), noon(SECOND));
+    pool.learn(&name("a"), &told(3), pool.question(&name("a"), noon(SECOND)), noon(SECOND));
     assert_eq!(pool.state(noon(SECOND)).keys[0].free_day_left, Some(38));
-    pool.learn(&name("a"), &told(3), noon(15 * MINUTE), noon(15 * MINUTE));
+    pool.learn(&name("a"), &told(3), pool.question(&name("a"), noon(15 * MINUTE)), noon(15 * MINUTE));
     assert_eq!(pool.state(noon(15 * MINUTE)).keys[0].free_day_left, Some(47));
 }
 
@@ -237,7 +248,7 @@ fn a_report_just_after_a_restart_may_lag_behind_the_process_before() {
 fn a_report_of_yesterday_says_nothing_of_today() {
     let pool = pool(&["a"]);
     let told = Told { free_limit: Some(50), free_used: Some(50), ..Told::default() };
-    pool.learn(&name("a"), &told, Time(MIDNIGHT.0 - 1), MIDNIGHT);
+    pool.learn(&name("a"), &told, pool.question(&name("a"), Time(MIDNIGHT.0 - 1)), MIDNIGHT);
     assert_eq!(pool.state(MIDNIGHT).keys[0].free_day_left, Some(50));
 }
 
@@ -245,7 +256,12 @@ fn a_report_of_yesterday_says_nothing_of_today() {
 fn counts_add_up_when_keys_turn_out_to_be_one_account() {
     let used = HashMap::from([("a".into(), free_today(20)), ("b".into(), free_today(7))]);
     let pool = KeyPool::resume(keys(&["a", "b"]), &used, NOON);
-    pool.learn(&name("a"), &Told { free_limit: Some(50), ..owned_by("x") }, NOON, NOON);
+    pool.learn(
+        &name("a"),
+        &Told { free_limit: Some(50), ..owned_by("x") },
+        pool.question(&name("a"), NOON),
+        NOON,
+    );
     assert_eq!(pool.state(NOON).keys[0].free_day_left, Some(30));
     let first = lend_key(&pool, "b", Class::Free, NOON);
     first.belongs_to("x", NOON);
@@ -253,7 +269,7 @@ fn counts_add_up_when_keys_turn_out_to_be_one_account() {
         assert_eq!((key.account.as_deref(), key.free_day_left), (Some("account 1"), Some(22)));
     }
     // It was a mistake: what GET /key tells weighs more.
-    pool.learn(&name("b"), &owned_by("y"), NOON, NOON);
+    pool.learn(&name("b"), &owned_by("y"), pool.question(&name("b"), NOON), NOON);
     first.belongs_to("x", NOON);
     let state = pool.state(NOON);
     assert_eq!((state.keys[0].free_day_left, state.keys[1].free_day_left), (Some(30), None));
@@ -272,7 +288,7 @@ fn a_probe_whose_key_turns_out_to_be_anothers_holds_nothing_up() {
         pool.lease(&ask(Class::Free, &tried), now).unwrap_err().why,
         [(Why::Probing, 2), (Why::Tried, 1)]
     );
-    pool.learn(first.key().name(), &owned_by("y"), now, now);
+    pool.learn(first.key().name(), &owned_by("y"), pool.question(first.key().name(), now), now);
     assert_eq!(lend_many(&pool, Class::Free, 6, now).len(), 3);
 }
 
@@ -285,7 +301,7 @@ fn the_column_outweighs_what_is_learned() {
     let keys = || vec![key_with("a", of("main")), key_with("b", of("main")), key("c")];
     let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
     for key in ["a", "c"] {
-        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+        pool.learn(&name(key), &owned_by("x"), pool.question(&name(key), NOON), NOON);
     }
     let accounts = |pool: &KeyPool| -> Vec<Option<String>> {
         pool.state(NOON).keys.into_iter().map(|key| key.account).collect()
@@ -305,7 +321,7 @@ fn keys_of_one_account_are_told_of_once_for_each_number_of_them() {
     let learn = |key: &str, account: &str| {
         let mut stock = pool.lock();
         let at = stock.by_name[&name(key)];
-        stock.learn(at, &owned_by(account), NOON, NOON);
+        stock.learn(at, &owned_by(account), Question { asked: NOON, spent: 0 }, NOON);
         std::mem::take(&mut stock.warnings)
     };
     assert!(learn("ann", "x").is_empty() && learn("cy", "x").len() == 1 && learn("ann", "x").is_empty());

@@ -133,8 +133,8 @@ fn a_key_is_lent_for_the_models_it_may_serve() {
 #[test]
 fn what_a_request_tried_it_is_not_given_again() {
     let pool = pool(&["a", "b", "c"]);
-    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
-    pool.learn(&name("b"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);
+    pool.learn(&name("b"), &owned_by("x"), pool.question(&name("b"), NOON), NOON);
     let mut tried = Tried::default();
     tried.account(&lend_key(&pool, "a", Class::Paid, NOON));
     for _ in 0..10 {
@@ -148,8 +148,8 @@ fn what_a_request_tried_it_is_not_given_again() {
 #[test]
 fn a_conversation_stays_with_its_key_else_its_account_else_goes_to_any() {
     let pool = pool(&["a", "b", "c"]);
-    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
-    pool.learn(&name("b"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);
+    pool.learn(&name("b"), &owned_by("x"), pool.question(&name("b"), NOON), NOON);
     let (tried, a) = (Tried::default(), name("a"));
     let need = Need { bind: Bind::Prefer(&a), ..ask(Class::Paid, &tried) };
     let who = || pool.lease(&need, NOON).unwrap().key().name().to_string();
@@ -163,8 +163,8 @@ fn a_conversation_stays_with_its_key_else_its_account_else_goes_to_any() {
 #[test]
 fn a_resource_goes_to_its_key_else_its_account_else_to_none() {
     let pool = pool(&["a", "b", "c"]);
-    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
-    pool.learn(&name("b"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);
+    pool.learn(&name("b"), &owned_by("x"), pool.question(&name("b"), NOON), NOON);
     let (tried, a, stranger) = (Tried::default(), name("a"), name("z"));
     let need = Need { bind: Bind::Only(&a), ..ask(Class::Other, &tried) };
     let who = || pool.lease(&need, NOON).map(|lease| lease.key().name().to_string());

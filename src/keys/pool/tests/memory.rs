@@ -47,18 +47,23 @@ fn what_rests_and_what_is_known_survives_a_restart() {
     let pool = pool(&names);
     let mut store = Store::default();
     let told = Told { free_limit: Some(50), free_used: Some(30), ..owned_by("x") };
-    pool.learn(&name("a"), &told, NOON, NOON);
+    pool.learn(&name("a"), &told, pool.question(&name("a"), NOON), NOON);
     lend_key(&pool, "b", Class::Free, NOON).belongs_to("x", NOON);
     let _ = bench(&pool, "c", Class::Paid, Rest::Refused, NOON);
     let _ = bench(&pool, "d", Class::Paid, Rest::Unidentified(None), NOON);
     let _ = bench(&pool, "d", Class::Free, Rest::NoCredits, NOON);
     let cap = Told { cap_left: Some(1_000), expires: Some(MIDNIGHT), ..Told::default() };
-    pool.learn(&name("e"), &cap, NOON, NOON);
+    pool.learn(&name("e"), &cap, pool.question(&name("e"), NOON), NOON);
     store.keep(&pool);
     lend_key(&pool, "e", Class::Paid, NOON).spent(300, NOON);
     let _ = bench(&pool, "f", Class::Free, Rest::FreeDay { until: None, limit: Some(50) }, NOON);
     let _ = bench(&pool, "f", Class::Paid, Rest::Cap(Some(noon(3 * HOUR))), NOON);
-    pool.learn(&name("g"), &Told { management: true, ..Told::default() }, NOON, NOON);
+    pool.learn(
+        &name("g"),
+        &Told { management: true, ..Told::default() },
+        pool.question(&name("g"), NOON),
+        NOON,
+    );
     store.keep(&pool);
     drop(lend_key(&pool, "a", Class::Free, NOON));
     assert!(pool.take_facts().is_empty(), "the ledger knows what was lent");
@@ -82,8 +87,8 @@ fn what_rests_and_what_is_known_survives_a_restart() {
 fn a_minute_is_counted_on_after_a_restart() {
     let used = Used { attempts: 90, free_today: 90, free_minute: 15, cost: 0 };
     let pool = KeyPool::resume(keys(&["a", "b"]), &HashMap::from([("a".into(), used)]), NOON);
-    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
-    pool.learn(&name("b"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);
+    pool.learn(&name("b"), &owned_by("x"), pool.question(&name("b"), NOON), NOON);
     assert_eq!(pool.state(NOON).keys[1].free_minute_left, Some(5));
 }
 
@@ -93,7 +98,7 @@ fn a_count_that_was_corrected_downwards_stays_so() {
     let _ = lend_many(&pool, Class::Free, 30, NOON);
     for key in ["a", "b"] {
         let told = Told { free_limit: Some(50), free_used: Some(10), ..owned_by("x") };
-        pool.learn(&name(key), &told, noon(10 * MINUTE), noon(10 * MINUTE));
+        pool.learn(&name(key), &told, pool.question(&name(key), noon(10 * MINUTE)), noon(10 * MINUTE));
     }
     assert_eq!(pool.state(noon(10 * MINUTE)).keys[0].free_day_left, Some(40));
     let mut store = Store::default();
@@ -106,7 +111,7 @@ fn a_count_that_was_corrected_downwards_stays_so() {
 fn a_changed_row_is_another_key_after_a_restart_too() {
     let pool = pool(&["a"]);
     let mut store = Store::default();
-    pool.learn(&name("a"), &owned_by("x"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);
     let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
     store.keep(&pool);
     let other = Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned()));
@@ -135,7 +140,7 @@ fn what_is_well_again_is_forgotten() {
     let _ = bench_free(&pool);
     store.keep(&pool);
     assert!(store.0.contains_key(&("account".to_owned(), "id:u".to_owned())));
-    pool.learn(&name("a"), &owned_by("o"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("o"), pool.question(&name("a"), NOON), NOON);
     store.keep(&pool);
     let mut ids: Vec<_> = store.0.keys().map(|(_, id)| id.as_str()).collect();
     ids.sort_unstable();
@@ -190,14 +195,24 @@ fn many_facts_are_told_in_several_calls_and_none_is_lost() {
 fn what_another_secret_of_the_row_sent_is_not_counted_again_after_a_restart() {
     let pool = pool(&["a", "b"]);
     for key in ["a", "b"] {
-        pool.learn(&name(key), &Told { free_limit: Some(50), ..owned_by("x") }, NOON, NOON);
+        pool.learn(
+            &name(key),
+            &Told { free_limit: Some(50), ..owned_by("x") },
+            pool.question(&name(key), NOON),
+            NOON,
+        );
     }
     for _ in 0..7 {
         drop(lend_key(&pool, "a", Class::Free, NOON));
     }
     let other = || vec![Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned())), key("b")];
     pool.reload(other());
-    pool.learn(&name("a"), &Told { free_limit: Some(50), ..owned_by("y") }, NOON, NOON);
+    pool.learn(
+        &name("a"),
+        &Told { free_limit: Some(50), ..owned_by("y") },
+        pool.question(&name("a"), NOON),
+        NOON,
+    );
     for _ in 0..3 {
         drop(lend_key(&pool, "a", Class::Free, NOON));
     }
@@ -211,9 +226,19 @@ fn what_another_secret_of_the_row_sent_is_not_counted_again_after_a_restart() {
 #[test]
 fn a_cap_is_not_more_because_the_ledger_lost_the_last_of_it() {
     let pool = pool(&["a"]);
-    pool.learn(&name("a"), &Told { cap_left: Some(1_000), ..Told::default() }, NOON, NOON);
+    pool.learn(
+        &name("a"),
+        &Told { cap_left: Some(1_000), ..Told::default() },
+        pool.question(&name("a"), NOON),
+        NOON,
+    );
     lend(&pool, Class::Paid, NOON).spent(300, NOON);
-    pool.learn(&name("a"), &Told { cap_left: Some(700), ..Told::default() }, NOON, NOON);
+    pool.learn(
+        &name("a"),
+        &Told { cap_left: Some(700), ..Told::default() },
+        pool.question(&name("a"), NOON),
+        NOON,
+    );
     let mut store = Store::default();
     store.keep(&pool);
     let left = pool.state(NOON).keys[0].cap_left;
@@ -229,7 +254,12 @@ fn a_key_that_comes_back_after_a_restart_has_todays_use() {
         let pool = KeyPool::resume(keys(&["a"]), &used, NOON);
         let _ = try_lend(&pool, Class::Paid, at);
         pool.reload(keys(&["a", "b"]));
-        pool.learn(&name("b"), &Told { free_limit: Some(50), ..Told::default() }, at, at);
+        pool.learn(
+            &name("b"),
+            &Told { free_limit: Some(50), ..Told::default() },
+            pool.question(&name("b"), at),
+            at,
+        );
         let key = pool.state(at).keys[1].clone();
         (key.used_today, key.free_day_left)
     };

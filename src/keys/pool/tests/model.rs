@@ -19,7 +19,7 @@ pub(super) fn made() -> KeyPool {
     let pool = KeyPool::resume(keys, &HashMap::new(), NOON);
     for key in ["k0", "k1"] {
         let told = Told { free_limit: Some(DAY_LIMIT as u64), ..owned_by("x") };
-        pool.learn(&name(key), &told, NOON, NOON);
+        pool.learn(&name(key), &told, pool.question(&name(key), NOON), NOON);
     }
     for account in &mut pool.lock().accounts {
         account.minute.told = Some(MINUTE_LIMIT as u64);

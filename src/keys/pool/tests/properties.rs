@@ -191,7 +191,7 @@ proptest! {
                 Event::Lease(class) => open.extend(try_lend(&pool, class, now)),
                 Event::Pass(time) => now = Time(now.0 + time),
                 Event::Reset => prop_assert!(pool.reset(None, now).is_some()),
-                Event::Learn(key, told) => pool.learn(&name(all[key]), &told, Time(now.0 - 500), now),
+                Event::Learn(key, told) => pool.learn(&name(all[key]), &told, pool.question(&name(all[key]), Time(now.0 - 500)), now),
                 Event::Reload(which) => {
                     let is_in = |at: &usize| which & (1 << at) != 0;
                     let key = |at: usize| match which >> 6 {

@@ -91,7 +91,7 @@ fn another_secret_in_the_row_is_another_key() {
 fn an_account_without_credits_is_asked_again_by_one_attempt() {
     let pool = pool(&["a", "b"]);
     for key in ["a", "b"] {
-        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+        pool.learn(&name(key), &owned_by("x"), pool.question(&name(key), NOON), NOON);
     }
     let _ = bench(&pool, "a", Class::Free, Rest::NoCredits, NOON);
     let due = noon(HOUR);
@@ -142,8 +142,9 @@ fn a_cap_is_spent_by_what_is_spent() {
     let told = Told { cap_left: Some(1_000), cap_resets: Some(noon(HOUR)), ..Told::default() };
     // 300 are spent while the question is on its way.
     lend_key(&pool, "a", Class::Paid, NOON).spent(400, noon(-MINUTE));
+    let question = pool.question(&name("a"), NOON);
     lend_key(&pool, "a", Class::Paid, NOON).spent(300, noon(2 * SECOND));
-    pool.learn(&name("a"), &told, NOON, noon(3 * SECOND));
+    pool.learn(&name("a"), &told, question, noon(3 * SECOND));
     assert_eq!(pool.state(NOON).keys[0].cap_left, Some(700));
     lend_key(&pool, "a", Class::Paid, NOON).spent(650, noon(4 * SECOND));
     assert_eq!(lend_key(&pool, "a", Class::Paid, NOON).key().name().as_str(), "a");
@@ -153,10 +154,10 @@ fn a_cap_is_spent_by_what_is_spent() {
     assert_eq!(pool.state(noon(HOUR)).keys[0].cap_left, None, "nobody told what it is now");
 
     let told = Told { cap_left: Some(0), ..Told::default() };
-    pool.learn(&name("a"), &told, noon(HOUR), noon(HOUR));
+    pool.learn(&name("a"), &told, pool.question(&name("a"), noon(HOUR)), noon(HOUR));
     assert_eq!(pool.state(noon(HOUR)).keys[0].rests[0].until_ms, Some(noon(2 * HOUR).0));
     let told = Told { cap_left: Some(5), ..Told::default() };
-    pool.learn(&name("a"), &told, noon(HOUR), noon(HOUR));
+    pool.learn(&name("a"), &told, pool.question(&name("a"), noon(HOUR)), noon(HOUR));
     assert!(pool.state(noon(HOUR)).keys[0].rests.is_empty());
 }
 
@@ -182,7 +183,7 @@ fn a_cap_that_was_just_told_to_be_spent_is_not_tried() {
     let _ = bench(&pool, "a", Class::Paid, Rest::Cap(None), NOON);
     let spent = Told { cap_left: Some(0), ..Told::default() };
     let asked = noon(HOUR - 2 * SECOND);
-    pool.learn(&name("a"), &spent, asked, asked);
+    pool.learn(&name("a"), &spent, pool.question(&name("a"), asked), asked);
     assert_eq!(
         held(&pool, Class::Paid, noon(HOUR)),
         (Some(Time(asked.0 + HOUR)), vec![(Why::CapForGood, 1)])
@@ -192,7 +193,7 @@ fn a_cap_that_was_just_told_to_be_spent_is_not_tried() {
 #[test]
 fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
     let pool = pool(&["a"]);
-    let learn = |told: &Told, now| pool.learn(&name("a"), told, now, now);
+    let learn = |told: &Told, now| pool.learn(&name("a"), told, pool.question(&name("a"), now), now);
     learn(&Told { expires: Some(noon(MINUTE)), ..Told::default() }, NOON);
     assert_eq!(lend_many(&pool, Class::Paid, 2, noon(MINUTE - 1))["a"], 2);
     assert_eq!(held(&pool, Class::Paid, noon(MINUTE)), (None, vec![(Why::Expired, 1)]));
@@ -208,9 +209,9 @@ fn what_get_key_tells_rests_a_key_or_ends_its_rest() {
     let told = Told { cap_left: Some(9), ..Told::default() };
     for (rest, why) in [(Rest::Refused, Why::Refused), (Rest::Cap(None), Why::CapForGood)] {
         let _ = bench(&pool, "a", Class::Paid, rest, noon(2 * MINUTE));
-        pool.learn(&name("a"), &told, noon(2 * MINUTE - 1), noon(2 * MINUTE));
+        pool.learn(&name("a"), &told, pool.question(&name("a"), noon(2 * MINUTE - 1)), noon(2 * MINUTE));
         assert_eq!(held(&pool, Class::Paid, noon(2 * MINUTE)).1, [(why, 1)]);
-        pool.learn(&name("a"), &told, noon(2 * MINUTE), noon(2 * MINUTE));
+        pool.learn(&name("a"), &told, pool.question(&name("a"), noon(2 * MINUTE)), noon(2 * MINUTE));
     }
 }
 
@@ -235,7 +236,7 @@ async fn whoever_waits_is_roused_by_what_comes_back_early() {
     let pool = pool(&["a"]);
     let events: [(&str, &dyn Fn()); 4] = [
         ("reset", &|| assert_eq!(pool.reset(Some("a"), NOON), Some(1))),
-        ("learn", &|| pool.learn(&name("a"), &Told::default(), NOON, NOON)),
+        ("learn", &|| pool.learn(&name("a"), &Told::default(), pool.question(&name("a"), NOON), NOON)),
         ("reload", &|| pool.reload(keys(&["a", "b"]))),
         ("probe", &|| {
             let due = noon(15 * MINUTE);

@@ -49,14 +49,19 @@ fn a_forecast_is_what_the_windows_leave() {
     let tried = Tried::default();
     let forecast = |later: i64| pool.forecast(&ask(Class::Free, &tried), NOON, noon(later));
     for key in ["a", "b"] {
-        pool.learn(&name(key), &owned_by("x"), NOON, NOON);
+        pool.learn(&name(key), &owned_by("x"), pool.question(&name(key), NOON), NOON);
     }
     assert_eq!(forecast(SECOND), 40);
     let _ = lend_many(&pool, Class::Free, 10, NOON);
     assert_eq!((forecast(MINUTE), forecast(MINUTE + 1)), (30, 70));
     let _ = lend_many(&pool, Class::Free, 30, NOON);
     assert_eq!((forecast(MINUTE), forecast(2 * MINUTE), forecast(150 * SECOND)), (0, 40, 80));
-    pool.learn(&name("c"), &Told { free_limit: Some(23), ..Told::default() }, NOON, NOON);
+    pool.learn(
+        &name("c"),
+        &Told { free_limit: Some(23), ..Told::default() },
+        pool.question(&name("c"), NOON),
+        NOON,
+    );
     assert_eq!(forecast(10 * MINUTE), 180 + 3);
     let _ = bench(&pool, "a", Class::Paid, Rest::Cap(None), NOON);
     let _ = bench(&pool, "b", Class::Paid, Rest::Cap(Some(noon(5 * MINUTE + 1))), NOON);
@@ -111,7 +116,7 @@ fn an_explanation_has_the_places_and_the_reasons() {
 #[test]
 fn a_state_tells_no_account_id_and_no_secret() {
     let pool = pool(&["a", "b"]);
-    pool.learn(&name("a"), &owned_by("user_secret"), NOON, NOON);
+    pool.learn(&name("a"), &owned_by("user_secret"), pool.question(&name("a"), NOON), NOON);
     let shown = format!("{:?}", pool.state(NOON));
     assert!(shown.contains("account 1") && !shown.contains("user_") && !shown.contains("sk-or"), "{shown}");
     assert_eq!(pool.state(NOON).keys[1].account, None);
