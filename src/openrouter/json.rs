@@ -5,10 +5,18 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
-/// The names of fields and most of their values are no longer, bytes: a loop over them beats the set-up of a search.
-const SHORT: usize = 24;
+/// By byte, whether a number or a word ends before it.
+const ENDS: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut rest: &[u8] = b",}] \t\r\n";
+    while let [byte, others @ ..] = rest {
+        ends[*byte as usize] = true;
+        rest = others;
+    }
+    ends
+};
 
 /// A place in a JSON text, moving forward only.
 #[derive(Clone, Debug)]
@@ -19,16 +27,19 @@ pub(super) struct Scanner<'a> {
 
 /// A JSON string as it stands, without its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Text<'a>(pub(super) &'a [u8]);
+pub(super) struct Text<'a> {
+    pub(super) raw: &'a [u8],
+    /// Whether a backslash stands in it.
+    is_escaped: bool,
+}
 
 impl<'a> Text<'a> {
     /// The bytes it stands for; none where its escapes are odd.
     pub(super) fn plain(self) -> Option<Cow<'a, [u8]>> {
-        let (short, long) = self.0.split_at(self.0.len().min(SHORT));
-        if !short.contains(&b'\\') && (long.is_empty() || memchr(b'\\', long).is_none()) {
-            return Some(Cow::Borrowed(self.0));
+        if !self.is_escaped {
+            return Some(Cow::Borrowed(self.raw));
         }
-        let quoted = [b"\"", self.0, b"\""].concat();
+        let quoted = [b"\"", self.raw, b"\""].concat();
         let text: String = serde_json::from_slice(&quoted).ok()?;
         Some(Cow::Owned(text.into_bytes()))
     }
@@ -78,15 +89,11 @@ impl<'a> Scanner<'a> {
         self.eat(b'"')?;
         let start = self.at;
         let rest = &self.bytes[start..];
-        for (at, &byte) in rest[..rest.len().min(SHORT)].iter().enumerate() {
-            match byte {
-                b'"' => {
-                    self.at = start + at + 1;
-                    return Some(Text(&rest[..at]));
-                }
-                b'\\' => break,
-                _ => {}
-            }
+        let first = memchr2(b'"', b'\\', rest)?;
+        self.at = start + first;
+        if rest[first] == b'"' {
+            self.at += 1;
+            return Some(Text { raw: &rest[..first], is_escaped: false });
         }
         loop {
             let quote = self.at + memchr(b'"', self.bytes.get(self.at..)?)?;
@@ -94,7 +101,7 @@ impl<'a> Scanner<'a> {
             // Looked at once for each quote, and no quote stands among them: linear in all.
             let slashes = self.bytes[start..quote].iter().rev().take_while(|&&byte| byte == b'\\').count();
             if slashes % 2 == 0 {
-                return Some(Text(&self.bytes[start..quote]));
+                return Some(Text { raw: &self.bytes[start..quote], is_escaped: true });
             }
         }
     }
@@ -126,8 +133,7 @@ impl<'a> Scanner<'a> {
             b'{' | b'[' => self.skip_nested()?,
             _ => {
                 let rest = &self.bytes[self.at..];
-                let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
-                let length = rest.iter().position(ends).unwrap_or(rest.len());
+                let length = rest.iter().position(|&byte| ENDS[usize::from(byte)]).unwrap_or(rest.len());
                 if length == 0 {
                     return None;
                 }
@@ -201,7 +207,11 @@ mod tests {
             (r#""\\" "#, r"\\"),
             (r#""\\\"x" "#, r#"\\\"x"#),
         ] {
-            assert_eq!(Scanner::new(json.as_bytes()).string(), Some(Text(raw.as_bytes())), "{json}");
+            assert_eq!(
+                Scanner::new(json.as_bytes()).string().map(|text| text.raw),
+                Some(raw.as_bytes()),
+                "{json}"
+            );
         }
         for cut in ["", "\"", "\"a", r#""a\"#, r#""a\""#, r#""\\\""#] {
             assert_eq!(Scanner::new(cut.as_bytes()).string(), None, "{cut}");

@@ -60,14 +60,14 @@ pub fn read(body: &[u8], around: &Around<'_>) -> Wanted {
     let mut seen = Seen::default();
     // A body that is wrong is upstream's to refuse.
     let _ = seen.body(&mut Scanner::new(body));
-    let named = |text: Text<'_>| !text.0.is_empty();
-    let session = seen.session.filter(|text| named(*text)).map(|text| text.0);
+    let named = |text: Text<'_>| !text.raw.is_empty();
+    let session = seen.session.filter(|text| named(*text)).map(|text| text.raw);
     let session = session.or(around.session.filter(|session| !session.is_empty()));
     let model = seen.model.as_deref().unwrap_or_default();
     let conversation = match (session, seen.cache_key.filter(|text| named(*text))) {
         // A session's sandbox is the same for all its models (`OpenRouter` docs, Bash tool).
         (Some(session), _) => Some(hash(1, around, &[], session)),
-        (None, Some(key)) => Some(hash(2, around, model.as_bytes(), key.0)),
+        (None, Some(key)) => Some(hash(2, around, model.as_bytes(), key.raw)),
         (None, None) => seen.talk.opening().map(|opening| hash(3, around, model.as_bytes(), &opening)),
     };
     Wanted {
@@ -212,7 +212,7 @@ impl Talk {
             }
             Some(())
         })?;
-        let role = role.map_or(&b""[..], |role| role.0);
+        let role = role.map_or(&b""[..], |role| role.raw);
         match (role, self.first) {
             // Where instructions come late, they must not make another conversation of it.
             (b"system" | b"developer", _) => {
@@ -252,7 +252,7 @@ fn content(scanner: &mut Scanner<'_>) -> Option<u64> {
 
 fn part(hasher: &mut impl Hasher, scanner: &mut Scanner<'_>) -> Option<()> {
     let mut said = match scanner.peek()? {
-        b'"' => scanner.string()?.0,
+        b'"' => scanner.string()?.raw,
         _ => scanner.value()?,
     };
     if said.starts_with(NONCE) {

@@ -1,7 +1,7 @@
 //! The request body: kept whole up to a bound so that it can be read and sent again, streamed beyond it.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -92,14 +92,12 @@ impl RequestBody {
         let mut share: Option<Share> = None;
         let mut too_large = length.is_some_and(|length| length > keep.most as u64);
         while !too_large && kept <= keep.most {
-            let frame = match timeout(patience, incoming.frame()).await {
-                Err(_) => return Err(Refusal::BodyTimeout),
-                Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(None) if trailers.is_none() => {
+            let frame = match next_frame(&mut incoming, patience).await? {
+                Some(frame) => frame,
+                None if trailers.is_none() => {
                     return Ok(Self::Whole { bytes: join(pieces, kept), _share: share });
                 }
-                Ok(None) => break,
+                None => break,
             };
             match frame.into_data() {
                 Ok(piece) => {
@@ -155,6 +153,17 @@ impl RequestBody {
     pub(super) fn is_whole(&self) -> bool {
         !matches!(self, Self::Passing(_))
     }
+}
+
+/// The next frame of a body, which may be long in coming, but not for ever. Mostly it is there already, and no timer is
+/// needed.
+async fn next_frame(incoming: &mut Incoming, patience: Duration) -> Result<Option<Frame<Bytes>>, Refusal> {
+    let mut frame = incoming.frame();
+    let came = match poll_fn(|cx| Poll::Ready(Pin::new(&mut frame).poll(cx))).await {
+        Poll::Ready(came) => came,
+        Poll::Pending => timeout(patience, frame).await.map_err(|_| Refusal::BodyTimeout)?,
+    };
+    came.transpose().map_err(|_| Refusal::BodyBroken)
 }
 
 /// Appends `piece`; small ones are put together, for each costs far more memory than its bytes.

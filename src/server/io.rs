@@ -78,22 +78,25 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
+        let has_prefix = !self.prefix.is_empty();
+        if has_prefix {
             let length = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix[..length]);
             self.prefix.advance(length);
-            if self.prefix.is_empty() {
-                // An empty rest would still hold its memory.
-                self.prefix = Bytes::new();
+            if !self.prefix.is_empty() || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
             }
-            return Poll::Ready(Ok(()));
+            // An empty rest would still hold its memory.
+            self.prefix = Bytes::new();
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.state.bytes_arrived();
         }
-        read
+        // What stands behind the prefix comes along, for after a short read hyper doubles its buffer. Whatever else came
+        // of that read, the prefix was read, and the next read tells.
+        if has_prefix { Poll::Ready(Ok(())) } else { read }
     }
 }
 
