@@ -188,7 +188,7 @@ fn no_auth_beyond_loopback_exits_with_2_and_a_hint() {
 fn a_key_is_added_from_standard_input() {
     let place = Place::new();
     let output = place
-        .hermux(&["keys", "add", "ann", "--stdin"])
+        .hermux(&["keys", "add", "ann", "--stdin", "--no-check"])
         .write_stdin(format!("  {KEY}\r\n"))
         .output()
         .unwrap();
@@ -207,7 +207,11 @@ fn a_key_is_added_from_standard_input() {
 #[test]
 fn an_odd_key_is_added_with_a_warning_that_does_not_show_it() {
     let place = Place::new();
-    let output = place.hermux(&["keys", "add", "ann", "--stdin"]).write_stdin("geheim\n").output().unwrap();
+    let output = place
+        .hermux(&["keys", "add", "ann", "--stdin", "--no-check"])
+        .write_stdin("geheim\n")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(told(&output).starts_with("warning: "), "{}", told(&output));
     assert!(!told(&output).contains("geheim"), "{}", told(&output));
@@ -228,7 +232,11 @@ fn what_cannot_be_a_key_or_a_name_exits_with_2_and_writes_nothing() {
         (KEY, KEY),
         ("m\u{fc}ller", KEY),
     ] {
-        let output = place.hermux(&["keys", "add", name, "--stdin"]).write_stdin(input).output().unwrap();
+        let output = place
+            .hermux(&["keys", "add", name, "--stdin", "--no-check"])
+            .write_stdin(input)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{name:?} {input:?}: {}", told(&output));
         assert!(told(&output).starts_with("error: "), "{}", told(&output));
         assert!(!told(&output).contains("sk-or"), "{}", told(&output));
@@ -240,7 +248,8 @@ fn what_cannot_be_a_key_or_a_name_exits_with_2_and_writes_nothing() {
 fn a_repeated_name_or_key_is_refused_with_2() {
     let place = Place::new();
     let add = |name: &str, key: &str| {
-        let output = place.hermux(&["keys", "add", name, "--stdin"]).write_stdin(key).output().unwrap();
+        let output =
+            place.hermux(&["keys", "add", name, "--stdin", "--no-check"]).write_stdin(key).output().unwrap();
         (output.status.code(), told(&output).to_owned())
     };
     assert_eq!(add("ann", KEY).0, Some(0));
@@ -269,7 +278,7 @@ fn processes_that_add_at_once_lose_nothing() {
     let adding: Vec<_> = (0..12)
         .map(|n| {
             let mut command = place.plain();
-            command.args(["keys", "add", &format!("key{n}"), "--stdin"]);
+            command.args(["keys", "add", &format!("key{n}"), "--stdin", "--no-check"]);
             let mut child =
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let key = format!("sk-or-v1-{n:064x}\n");
@@ -281,7 +290,11 @@ fn processes_that_add_at_once_lose_nothing() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     }
-    let loaded = hermux::keys::file::load(&place.here.path().join("tokens.csv")).unwrap();
+    let loaded = hermux::keys::file::load(
+        &place.here.path().join("tokens.csv"),
+        hermux::keys::reference::Commands::Refused,
+    )
+    .unwrap();
     assert_eq!(loaded.keys.len(), 12);
     assert_eq!(names(place.here.path()), ["tokens.csv"]);
 }
@@ -301,7 +314,7 @@ fn on_a_terminal_the_key_is_asked_for_and_not_shown() {
     let place = Place::new();
     let binary = assert_cmd::cargo::cargo_bin!("hermux").display().to_string();
     let mut script = Command::new("script")
-        .args(["-qec", &format!("tty; exec '{binary}' keys add ann"), "/dev/null"])
+        .args(["-qec", &format!("tty; exec '{binary}' keys add ann --no-check"), "/dev/null"])
         .envs([("HOME", place.home.path()), ("SHELL", Path::new("/bin/sh"))])
         .current_dir(place.here.path())
         .stdin(Stdio::piped())
@@ -384,7 +397,7 @@ fn a_file_that_cannot_be_written_is_told_with_its_cause() {
 fn files_are_found_here_then_in_the_configuration_directory_and_made_beside_each_other() {
     let place = Place::new();
     let there = place.config_dir();
-    place.hermux(&["keys", "add", "ann", "--stdin"]).write_stdin(KEY).assert().success();
+    place.hermux(&["keys", "add", "ann", "--stdin", "--no-check"]).write_stdin(KEY).assert().success();
     assert_eq!(names(place.here.path()), ["tokens.csv"]);
 
     fs::rename(place.here.path().join("tokens.csv"), there.join("tokens.csv")).unwrap();
