@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(places(1).collect::<Vec<_>>(), ["\"\n\"", "", "g"]);
         assert_eq!(records[0].fields[1].text, "b \"c");
         assert_eq!(&text[records[0].span.clone()], "a, \"b \"\"c\" ,d ");
-        assert_eq!((records[0].end, records[0].line, records[1].line), (18, 1, 4));
+        assert_eq!((records[0].end, records[0].line, records[1].line), (16, 1, 4));
     }
 
     #[test]
