@@ -69,8 +69,8 @@ cmd:WORDS, a command that prints it (where config.toml has `allow_commands = tru
 A FILE has one key a line, NAME=key lines, or the columns name and token as tokens.csv has; keys
 without a name are called key-1 and on. Keys that can't be added are told, and the others are.
 
-Exit codes: 0 added, 1 a key is refused by OpenRouter or can't be used, 2 usage, a name or key that is
-there already.
+Exit codes: 0 added, 1 not added, since OpenRouter refuses it or it manages keys; of many, one
+was not added, 2 usage, or a name or key that is there already.
 
 Examples:
   hermux keys add ann
@@ -80,12 +80,14 @@ Examples:
   OPENROUTER_ANN=… hermux keys add --from-env OPENROUTER       adds `ann`";
 
 const KEYS_CHECK: &str = "\
-The JSON object has `keys`, each with name, kept_in, enabled, valid (null where OpenRouter could not be
-asked), reason (why it is not valid or not known), label, tier (free: no credits were ever bought; paid),
-free_day_left, free_day_limit, usage_usd, limit_usd, limit_left_usd, limit_resets, expires, account and
-shared_with (the names of the other keys of its account). What is not known or not limited is null.
+The JSON object has `keys`, each with name, kept_in, enabled, valid (null where OpenRouter could
+not be asked), reason (why it is not valid or not known), label, tier (paid, or free where no
+credits were ever bought), free_day_left, free_day_limit, usage_usd, limit_usd, limit_left_usd,
+limit_resets, expires, account and shared_with (the names of the other keys of its account that
+were asked about). What is not known or not limited is null; times are RFC 3339, UTC.
 
-Exit codes: 0 all are valid, 1 one is not, 3 one could not be asked about and none is known not to be.
+Exit codes: 0 all are valid, 1 one is not, 3 OpenRouter could not be asked about one, and none is
+known not to be valid.
 
 Examples:
   hermux keys check
@@ -120,8 +122,8 @@ Shows what the running server knows, else what tokens.csv and the ledger say.
 
 The JSON object has `server` (null where none runs: version, pid, started, address, tokens,
 in_flight, waiting) and `keys`, each with name, key (masked), kept_in (where the key lives: file,
-env:NAME, file:PATH or the program of cmd:), account (a name of hermux's own,
-the same for the keys of one account), state (ok, resting, disabled), used_today (attempts),
+env:NAME, file:PATH or cmd: with its program), account (a name of hermux's own, the same for the
+keys of one account), state (ok, resting, disabled), used_today (attempts),
 in_flight, free_minute_left, free_day_left, cap_left_usd, cost_today_usd, expires and
 rests: what (free, paid, other, all), why (a word), reason (a sentence) and until.
 What is not known, not limited or not to end by itself is null; times are RFC 3339, UTC.

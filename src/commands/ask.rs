@@ -122,9 +122,9 @@ impl Asker {
             .header(AUTHORIZATION, bearer)
             .send()
             .await
-            .map_err(|error| described(&error))?;
+            .map_err(described)?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| described(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(described)? {
             if body.len() + chunk.len() > LONGEST {
                 return Err("an answer too long".to_owned());
             }
@@ -143,8 +143,9 @@ impl Asker {
     }
 }
 
-/// An error and its causes.
-fn described(error: &reqwest::Error) -> String {
+/// An error and its causes, without the URL that every question has.
+fn described(error: reqwest::Error) -> String {
+    let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

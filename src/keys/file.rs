@@ -13,7 +13,6 @@ use std::thread;
 use self::table::Table;
 use super::reference::{Commands, ReferenceError, Value};
 use super::{Column, Key, KeyName, NameError, Terms};
-use crate::secret::Secret;
 use crate::textfile::{self, TextError};
 
 pub use self::edit::{add, add_all, remove, rename, set_enabled};
@@ -179,9 +178,16 @@ impl Wrong {
 /// Whether `key` looks unlike the keys of `OpenRouter`, `sk-or-v1-` and 64 hex digits (`OpenRouter` docs,
 /// Authentication page). Such a key may still be valid.
 #[must_use]
-pub fn is_odd(key: &Secret) -> bool {
-    let digits = key.expose().trim().strip_prefix("sk-or-v1-");
+pub fn is_odd(key: &Key) -> bool {
+    let digits = key.expose().strip_prefix("sk-or-v1-");
     !digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The warning about the key of the row on `line` of `path`, where it is odd.
+#[must_use]
+pub fn odd_warning(path: &Path, line: usize, key: &Key) -> Option<String> {
+    let (path, name) = (path.display(), key.name());
+    is_odd(key).then(|| format!("{path}:{line}: the key is not `sk-or-v1-` and 64 hex digits: {name}"))
 }
 
 /// Reads the keys of `path`, each from where it lives.
@@ -194,10 +200,7 @@ pub fn load(path: &Path, commands: Commands) -> Result<Loaded, FileError> {
     for (row, key) in rows.iter().zip(resolve(path, &rows, commands)) {
         let line = row.line;
         let key = key.map_err(|problem| Wrong { line, problem }.in_file(path))?;
-        if is_odd(&Secret::new(key.expose().to_owned())) {
-            let (path, name) = (path.display(), &row.name);
-            warnings.push(format!("{path}:{line}: the key is not `sk-or-v1-` and 64 hex digits: {name}"));
-        }
+        warnings.extend(odd_warning(path, line, &key));
         keys.push(key);
     }
     Ok(Loaded { keys, warnings })

@@ -1,4 +1,4 @@
-//! `keys check`: what OpenRouter says of each key, and what that makes of the exit code.
+//! `keys check`: what `OpenRouter` says of each key, and what that makes of the exit code.
 
 use std::process::Stdio;
 
@@ -63,7 +63,7 @@ fn who_cannot_ask_ends_with_3_unless_a_key_is_known_to_be_bad() {
     assert!(
         out.lines()
             .skip(1)
-            .all(|line| line.contains("?") && line.contains("OpenRouter could not be asked: "))
+            .all(|line| line.contains('?') && line.contains("OpenRouter could not be asked: "))
     );
 
     let mut scenario = Scenario::default().fault(Fault::new(Then::answer(500, "{}")).with_key("ben"));

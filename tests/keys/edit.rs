@@ -162,7 +162,8 @@ proptest! {
 #[test]
 fn a_kill_at_any_instant_leaves_the_old_file_or_the_new_one() {
     let setup = alone(NOWHERE, "");
-    let rows: String = (0..500).map(|n| format!("other {n},sk-or-v1-{n:064x},\"x\"\r\n")).collect();
+    let row = |n| format!("other {n},sk-or-v1-{n:064x},\"x\"\r\n");
+    let rows = (0..500).map(row).collect::<Vec<_>>().concat();
     let file = |name: &str| format!("name,token,note\r\n{rows}{name},k,\r\n");
     write_private(&setup.tokens(), &file("edit-0"));
 
@@ -204,7 +205,7 @@ fn a_kill_at_any_instant_leaves_the_old_file_or_the_new_one() {
 
 #[test]
 fn of_a_hundred_edits_at_once_none_is_lost() {
-    let rows: String = (0..70).map(|n| format!("key{n},sk-or-v1-{n:064x}\r\n")).collect();
+    let rows = (0..70).map(|n| format!("key{n},sk-or-v1-{n:064x}\r\n")).collect::<Vec<_>>().concat();
     let setup = alone(NOWHERE, &format!("name,token\r\n{rows}"));
     let edits: Vec<Vec<String>> = (0..100)
         .map(|n| match n {

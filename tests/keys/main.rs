@@ -1,6 +1,7 @@
 //! `hermux keys`: adding, checking and editing keys, and keys that live elsewhere than in `tokens.csv`.
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+#![expect(clippy::print_stdout, reason = "a test that can't be done here says so")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -58,9 +58,9 @@ impl Terminal {
                 filling.1.notify_all();
             }
         });
-        let mut terminal = Self { script, keyboard, screen, device: String::new() };
-        terminal.device = terminal.wait_for("\r\n").lines().next().unwrap().trim().to_owned();
-        Some(terminal)
+        let terminal = Self { script, keyboard, screen, device: String::new() };
+        let device = terminal.wait_for("\r\n").lines().next().unwrap().trim().to_owned();
+        Some(Self { device, ..terminal })
     }
 
     /// All that was shown, once `wanted` is part of it.

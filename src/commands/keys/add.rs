@@ -46,7 +46,7 @@ pub(super) fn run(
     }
     let token = if args.stdin { from_stdin(io::stdin().lock())? } else { asked(&name)? };
     let key = Newcomers::new(rows, files).key(&name, &token).map_err(unfit)?;
-    if file::is_odd(&Secret::new(key.expose().to_owned())) {
+    if file::is_odd(&key) {
         writeln!(told, "warning: {ODD}")?;
     }
     if let Some(patience) = check {
@@ -95,7 +95,7 @@ impl<'a> Newcomers<'a> {
         Self { rows, keys, files }
     }
 
-    /// The key of a row that is to be added, or why it can't be.
+    /// The key of a row that is to be added, or why it can't be; rows that were added so stand on line 0.
     pub(super) fn key(&mut self, name: &KeyName, token: &Secret) -> Result<Key, Problem> {
         let value = file::check_pair(name, token.expose())?;
         if let Some(row) = self.rows.iter().find(|row| row.name == *name) {

@@ -36,9 +36,15 @@ pub(super) fn keys(files: Files<'_>, told: &mut dyn Write) -> anyhow::Result<Vec
     }
     let mut keys = Vec::with_capacity(rows.len());
     for (row, key) in rows.iter().zip(file::resolve(files.tokens, &rows, files.commands)) {
-        if let Err(problem) = &key {
-            let (path, line) = (files.tokens.display(), row.line);
-            writeln!(told, "warning: {path}:{line}: {problem}\nhint: {}", problem.hint())?;
+        let warning = match &key {
+            Ok(key) => file::odd_warning(files.tokens, row.line, key),
+            Err(problem) => {
+                let path = files.tokens.display();
+                Some(format!("{path}:{}: {problem}\nhint: {}", row.line, problem.hint()))
+            }
+        };
+        if let Some(warning) = warning {
+            writeln!(told, "warning: {warning}")?;
         }
         keys.push(key.ok());
     }

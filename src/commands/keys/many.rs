@@ -17,7 +17,7 @@ use crate::commands::Usage;
 use crate::commands::ask::{Said, ask_all};
 use crate::config::Config;
 use crate::keys::KeyName;
-use crate::keys::file;
+use crate::keys::file::{self, Problem};
 use crate::keys::reference::Value;
 use crate::secret::Secret;
 use crate::textfile;
@@ -64,9 +64,9 @@ pub(super) fn add(
             None => edit::parse(&numbers.next().unwrap_or_default())?,
         };
         match newcomers.key(&name, &token) {
-            Err(problem) => writeln!(told, "not added: `{name}`, since {problem}")?,
+            Err(problem) => writeln!(told, "not added: `{name}`, since {}", reason(&problem))?,
             Ok(key) => {
-                if file::is_odd(&Secret::new(key.expose().to_owned())) {
+                if file::is_odd(&key) {
                     writeln!(told, "warning: {ODD}: {name}")?;
                 }
                 new.push((name, token));
@@ -106,6 +106,15 @@ pub(super) fn add(
     let (count, path) = (added.len(), files.tokens.display());
     writeln!(told, "added {count} of {all} keys to {path}")?;
     Ok(if count == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why a key can't be added; those that came before it stand on no line yet.
+fn reason(problem: &Problem) -> String {
+    match problem {
+        Problem::NameTwice { first: 0, .. } => "the name was given before".to_owned(),
+        Problem::KeyTwice { first: 0, other, .. } => format!("it is the same key as `{other}`"),
+        problem => problem.to_string(),
+    }
 }
 
 fn in_file(path: &str) -> anyhow::Result<Vec<Found>> {
