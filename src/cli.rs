@@ -31,6 +31,9 @@ Files:
     weight          2 is lent twice as often as 1
     models          patterns of what it may serve, such as openai/*;*:free
     enabled         false rests it
+  In the column token a reference may stand in place of a key: env:NAME, file:PATH (relative to
+  tokens.csv), or cmd:WORDS, a command whose first line is the key; no shell reads it, it has 10 s,
+  and only `allow_commands = true` in config.toml lets it run. Lines that begin with # are comments.
 
   config.toml in the configuration directory has a key for each flag, and there is a variable
   for each: `first_byte_timeout = \"5m\"` is HERMUX_FIRST_BYTE_TIMEOUT=5m is
@@ -57,18 +60,70 @@ Examples:
 
 const KEYS_ADD: &str = "\
 The key is asked for without being shown, or read from standard input; it is never taken as
-an argument, where other processes could see it.
+an argument, where other processes could see it. OpenRouter is asked about it (GET /key) before
+it is written; where it can't be asked, that is a warning.
+
+In place of a key, a reference says where it is: env:NAME, file:PATH (relative to tokens.csv) or
+cmd:WORDS, a command that prints it (where config.toml has `allow_commands = true`).
+
+A FILE has one key a line, NAME=key lines, or the columns name and token as tokens.csv has; keys
+without a name are called key-1 and on. Keys that can't be added are told, and the others are.
+
+Exit codes: 0 added, 1 not added, since OpenRouter refuses it or it manages keys; of many, one
+was not added, 2 usage, or a name or key that is there already.
 
 Examples:
   hermux keys add ann
-  pass show openrouter | hermux keys add ann --stdin";
+  pass show openrouter | hermux keys add ann --stdin
+  echo env:OPENROUTER_API_KEY | hermux keys add ann --stdin
+  hermux keys add --from-file keys.txt
+  OPENROUTER_ANN=… hermux keys add --from-env OPENROUTER       adds `ann`";
+
+const KEYS_CHECK: &str = "\
+The JSON object has `keys`, each with name, kept_in, enabled, valid (null where OpenRouter could
+not be asked), reason (why it is not valid or not known), label, tier (paid, or free where no
+credits were ever bought), free_day_left, free_day_limit, usage_usd, limit_usd, limit_left_usd,
+limit_resets, expires, account and shared_with (the names of the other keys of its account that
+were asked about). What is not known or not limited is null; times are RFC 3339, UTC.
+
+Exit codes: 0 all are valid, 1 one is not, 3 OpenRouter could not be asked about one, and none is
+known not to be valid.
+
+Examples:
+  hermux keys check
+  hermux keys check ann ben --timeout 3s
+  hermux keys check --json | jq -r '.keys[] | select(.valid == false) | .name'";
+
+const KEYS_REMOVE: &str = "\
+What it was used for stays in the ledger.
+
+Examples:
+  hermux keys remove ann
+  hermux keys remove ann --yes";
+
+const KEYS_RENAME: &str = "\
+To a running server it is a new key from then on; what it was used for stays under the old name.
+
+Examples:
+  hermux keys rename ann team-red";
+
+const KEYS_ENABLE: &str = "\
+Examples:
+  hermux keys enable ann";
+
+const KEYS_DISABLE: &str = "\
+Writes false into the column `enabled`, which is added where there is none.
+
+Examples:
+  hermux keys disable ann";
 
 const KEYS_LIST: &str = "\
 Shows what the running server knows, else what tokens.csv and the ledger say.
 
 The JSON object has `server` (null where none runs: version, pid, started, address, tokens,
-in_flight, waiting) and `keys`, each with name, key (masked), account (a name of hermux's own,
-the same for the keys of one account), state (ok, resting, disabled), used_today (attempts),
+in_flight, waiting) and `keys`, each with name, key (masked), kept_in (where the key lives: file,
+env:NAME, file:PATH or cmd: with its program), account (a name of hermux's own, the same for the
+keys of one account), state (ok, resting, disabled), used_today (attempts),
 in_flight, free_minute_left, free_day_left, cap_left_usd, cost_today_usd, expires and
 rests: what (free, paid, other, all), why (a word), reason (a sentence) and until.
 What is not known, not limited or not to end by itself is null; times are RFC 3339, UTC.
@@ -304,9 +359,24 @@ pub enum KeysCommand {
     /// Show each key's account, use today, what is left, and what rests until when and why
     #[command(after_help = KEYS_LIST)]
     List(KeysListArgs),
+    /// Ask OpenRouter about keys: whether they are valid, what is left, who shares an account
+    #[command(after_help = KEYS_CHECK)]
+    Check(KeysCheckArgs),
     /// Say for each key whether it would be chosen for a model now, and why
     #[command(after_help = KEYS_EXPLAIN)]
     Explain(KeysExplainArgs),
+    /// Remove a key from tokens.csv
+    #[command(after_help = KEYS_REMOVE)]
+    Remove(KeysRemoveArgs),
+    /// Give a key another name
+    #[command(after_help = KEYS_RENAME)]
+    Rename(KeysRenameArgs),
+    /// Let a key serve again that was disabled in tokens.csv
+    #[command(after_help = KEYS_ENABLE)]
+    Enable(KeysNameArgs),
+    /// Keep a key from serving
+    #[command(after_help = KEYS_DISABLE)]
+    Disable(KeysNameArgs),
     /// End the cooldowns of a key and its account
     #[command(after_help = KEYS_RESET)]
     Reset(KeysResetArgs),
@@ -315,11 +385,63 @@ pub enum KeysCommand {
 /// `hermux keys add`.
 #[derive(Debug, Args)]
 pub struct KeysAddArgs {
-    /// What the key is to be called; X-TOKEN-NAME tells it to callers
-    pub name: String,
+    /// What the key is to be called; X-TOKEN-NAME tells it to callers [default: asked for on a terminal]
+    pub name: Option<String>,
     /// Read the key from standard input
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     pub stdin: bool,
+    /// Add the keys of a file; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "stdin"], value_hint = clap::ValueHint::FilePath)]
+    pub from_file: Option<String>,
+    /// Add the keys of all variables whose names begin so: PREFIX_ANN=sk-or-… adds `ann`
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = ["name", "stdin", "from_file"])]
+    pub from_env: Option<String>,
+    /// Write without asking OpenRouter about it
+    #[arg(long)]
+    pub no_check: bool,
+    /// How long OpenRouter may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub timeout: String,
+}
+
+/// `hermux keys check`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysCheckArgs {
+    /// The names of keys [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How long OpenRouter may take to answer for each
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub timeout: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hermux keys remove`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysRemoveArgs {
+    /// The name of the key
+    pub name: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `hermux keys rename`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysRenameArgs {
+    /// The name of the key
+    pub name: String,
+    /// What it is to be called
+    pub new: String,
+}
+
+/// `hermux keys enable` and `disable`.
+#[derive(Clone, Debug, Args)]
+pub struct KeysNameArgs {
+    /// The name of the key
+    pub name: String,
 }
 
 /// `hermux keys list`.

@@ -13,9 +13,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use layers::{Entry, Source};
 
 pub use layers::Surroundings;
+pub(crate) use value::wait;
 
 /// Everything that can be set, resolved.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// `tokens.csv`.
     pub tokens: PathBuf,
@@ -39,6 +41,8 @@ pub struct Config {
     pub no_affinity: bool,
     /// hermux asks upstream nothing on its own account.
     pub no_poll: bool,
+    /// `cmd:` in `tokens.csv` may run commands; `config.toml` alone can say so.
+    pub allow_commands: bool,
     /// Resolve, connect, TLS handshake.
     pub connect_timeout: Duration,
     /// From the request's last byte to the answer's head.
@@ -114,6 +118,12 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Whether `config.toml` alone can set it: who may start hermux need not be who decides about it.
+    #[must_use]
+    pub fn in_file_alone(&self) -> bool {
+        self.name == "allow_commands"
+    }
+
     /// `--first-byte-timeout`.
     #[must_use]
     pub fn flag(&self) -> String {
@@ -157,6 +167,7 @@ pub const SETTINGS: &[Setting] = settings! {
     no_auth            "false"                         switch => no_auth;
     no_affinity        "false"                         switch => no_affinity;
     no_poll            "false"                         switch => no_poll;
+    allow_commands     "false"                         switch => allow_commands;
     connect_timeout    "10s"                           wait => connect_timeout;
     first_byte_timeout "600s"                          wait => first_byte_timeout;
     idle_timeout       "300s"                          wait => idle_timeout;
@@ -229,6 +240,7 @@ impl Config {
             no_auth: false,
             no_affinity: false,
             no_poll: false,
+            allow_commands: false,
             connect_timeout: Duration::ZERO,
             first_byte_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -29,6 +30,13 @@ pub enum TextError {
         /// What stands there.
         what: &'static str,
     },
+    /// The file is a mount of its own, which nothing can take the place of.
+    #[error("can't replace {}, since it is mounted as a single file; nothing was changed\nhint: mount the directory it \
+             lies in instead, or edit it where it is mounted from", path.display())]
+    Mounted {
+        /// The file.
+        path: PathBuf,
+    },
     /// The new version could not be put in place; the old one still stands.
     #[error("can't write {}: {cause}", path.display())]
     Unwritable {
@@ -40,14 +48,15 @@ pub enum TextError {
 }
 
 /// The text of a file, wiped from memory when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Text {
     bytes: Zeroizing<Vec<u8>>,
     /// Whether others than its owner may read the file.
     pub exposed: bool,
 }
 
-const BOM: &str = "\u{feff}";
+/// The byte order mark that some editors put before a text.
+pub const BOM: &str = "\u{feff}";
 
 impl Text {
     /// The text without the byte order mark that some editors put before it.
@@ -55,6 +64,30 @@ impl Text {
     pub fn as_str(&self) -> &str {
         let text = self.whole();
         text.strip_prefix(BOM).unwrap_or(text)
+    }
+
+    /// What ends its lines.
+    #[must_use]
+    pub fn line_end(&self) -> &'static str {
+        line_end(self.whole())
+    }
+
+    /// The whole file with `changes`, each a span of [`as_str`](Self::as_str) and what is to stand there; in order, not
+    /// overlapping. All else stays byte for byte.
+    #[must_use]
+    pub fn with(&self, changes: &[(Range<usize>, &str)]) -> Zeroizing<String> {
+        let (text, whole) = (self.as_str(), self.whole());
+        let more: usize = changes.iter().map(|(_, new)| new.len()).sum();
+        let mut new = Zeroizing::new(String::with_capacity(whole.len() + more));
+        new.push_str(&whole[..whole.len() - text.len()]);
+        let mut from = 0;
+        for (span, put) in changes {
+            new.push_str(&text[from..span.start]);
+            new.push_str(put);
+            from = span.end;
+        }
+        new.push_str(&text[from..]);
+        new
     }
 
     fn whole(&self) -> &str {
@@ -96,7 +129,8 @@ pub fn exposed_warning(path: &Path) -> String {
 /// Replaces the text of `path` by what `change` makes of it (`None`: there is no such file).
 ///
 /// One process edits at a time, readers see the old text or the new one and never half of it, and
-/// the new one is on disk when this returns. Mode and owner stay; a new file has mode 0600.
+/// the new one is on disk when this returns, whatever ends the process meanwhile. Mode and owner stay; a new file has
+/// mode 0600. A text that stays as it was is not written.
 pub fn edit<E: From<TextError>>(
     path: &Path,
     change: impl FnOnce(Option<&Text>) -> Result<Zeroizing<String>, E>,
@@ -105,8 +139,16 @@ pub fn edit<E: From<TextError>>(
     // What a link points to is edited, not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let _lock = Lock::take(&target).map_err(unwritable)?;
-    let new = change(read(&target)?.as_ref())?;
-    replace(&target, new.as_bytes()).map_err(unwritable)?;
+    sweep(&target);
+    let old = read(&target)?;
+    let new = change(old.as_ref())?;
+    if old.is_some_and(|old| old.whole() == *new) {
+        return Ok(());
+    }
+    replace(&target, new.as_bytes()).map_err(|cause| match cause.kind() {
+        io::ErrorKind::ResourceBusy => TextError::Mounted { path: path.to_owned() },
+        _ => unwritable(cause),
+    })?;
     Ok(())
 }
 
@@ -137,8 +179,25 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// What the new versions of `path` are called before they take its place.
+fn draft_prefix(path: &Path) -> Option<String> {
+    Some(format!(".{}.new-", path.file_name()?.to_string_lossy()))
+}
+
+/// Removes the drafts of those who were killed while they held the lock: there are secrets in them.
+fn sweep(path: &Path) {
+    let Some(prefix) = draft_prefix(path) else { return };
+    for entry in fs::read_dir(folder(path)).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            // What can't be removed does no harm to this edit.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".hermux-").tempfile_in(folder(path))?;
+    let prefix = draft_prefix(path).ok_or(io::ErrorKind::IsADirectory)?;
+    let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(folder(path))?;
     file.write_all(text)?;
     match fs::metadata(path) {
         Ok(old) => keep_owner_and_mode(file.as_file(), &old)?,
@@ -146,7 +205,7 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     file.as_file().sync_all()?;
-    file.persist(path)?;
+    file.persist(path).map_err(|failed| failed.error)?;
     #[cfg(unix)] // elsewhere a directory can't be opened as a file
     File::open(folder(path))?.sync_all()?;
     Ok(())

@@ -114,7 +114,7 @@ fn every_setting_has_its_flag_and_every_flag_its_setting() {
     let command = hermux::cli::command();
     let serve = command.find_subcommand("serve").unwrap();
     let flags: Vec<_> = command.get_arguments().chain(serve.get_arguments()).collect();
-    for setting in hermux::config::SETTINGS {
+    for setting in hermux::config::SETTINGS.iter().filter(|setting| !setting.in_file_alone()) {
         let Some(flag) = flags.iter().find(|flag| flag.get_id() == setting.name) else {
             assert_eq!(setting.name, "verbosity", "the one that -v and -q make up");
             continue;
@@ -140,7 +140,9 @@ fn every_setting_has_its_flag_and_every_flag_its_setting() {
 #[test]
 fn every_flag_is_handed_on_under_its_own_name() {
     use clap::Parser;
-    for setting in hermux::config::SETTINGS.iter().filter(|setting| setting.name != "verbosity") {
+    let has_flag =
+        |setting: &&hermux::config::Setting| setting.name != "verbosity" && !setting.in_file_alone();
+    for setting in hermux::config::SETTINGS.iter().filter(has_flag) {
         let mut typed = vec!["hermux".to_owned(), "serve".to_owned(), setting.flag()];
         let is_switch = setting.default == "false";
         let value = if is_switch { "true" } else { "x" };
@@ -188,7 +190,7 @@ fn no_auth_beyond_loopback_exits_with_2_and_a_hint() {
 fn a_key_is_added_from_standard_input() {
     let place = Place::new();
     let output = place
-        .hermux(&["keys", "add", "ann", "--stdin"])
+        .hermux(&["keys", "add", "ann", "--stdin", "--no-check"])
         .write_stdin(format!("  {KEY}\r\n"))
         .output()
         .unwrap();
@@ -207,7 +209,11 @@ fn a_key_is_added_from_standard_input() {
 #[test]
 fn an_odd_key_is_added_with_a_warning_that_does_not_show_it() {
     let place = Place::new();
-    let output = place.hermux(&["keys", "add", "ann", "--stdin"]).write_stdin("geheim\n").output().unwrap();
+    let output = place
+        .hermux(&["keys", "add", "ann", "--stdin", "--no-check"])
+        .write_stdin("geheim\n")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(told(&output).starts_with("warning: "), "{}", told(&output));
     assert!(!told(&output).contains("geheim"), "{}", told(&output));
@@ -228,7 +234,11 @@ fn what_cannot_be_a_key_or_a_name_exits_with_2_and_writes_nothing() {
         (KEY, KEY),
         ("m\u{fc}ller", KEY),
     ] {
-        let output = place.hermux(&["keys", "add", name, "--stdin"]).write_stdin(input).output().unwrap();
+        let output = place
+            .hermux(&["keys", "add", name, "--stdin", "--no-check"])
+            .write_stdin(input)
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{name:?} {input:?}: {}", told(&output));
         assert!(told(&output).starts_with("error: "), "{}", told(&output));
         assert!(!told(&output).contains("sk-or"), "{}", told(&output));
@@ -240,7 +250,8 @@ fn what_cannot_be_a_key_or_a_name_exits_with_2_and_writes_nothing() {
 fn a_repeated_name_or_key_is_refused_with_2() {
     let place = Place::new();
     let add = |name: &str, key: &str| {
-        let output = place.hermux(&["keys", "add", name, "--stdin"]).write_stdin(key).output().unwrap();
+        let output =
+            place.hermux(&["keys", "add", name, "--stdin", "--no-check"]).write_stdin(key).output().unwrap();
         (output.status.code(), told(&output).to_owned())
     };
     assert_eq!(add("ann", KEY).0, Some(0));
@@ -269,7 +280,7 @@ fn processes_that_add_at_once_lose_nothing() {
     let adding: Vec<_> = (0..12)
         .map(|n| {
             let mut command = place.plain();
-            command.args(["keys", "add", &format!("key{n}"), "--stdin"]);
+            command.args(["keys", "add", &format!("key{n}"), "--stdin", "--no-check"]);
             let mut child =
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let key = format!("sk-or-v1-{n:064x}\n");
@@ -281,7 +292,11 @@ fn processes_that_add_at_once_lose_nothing() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     }
-    let loaded = hermux::keys::file::load(&place.here.path().join("tokens.csv")).unwrap();
+    let loaded = hermux::keys::file::load(
+        &place.here.path().join("tokens.csv"),
+        hermux::keys::reference::Commands::Refused,
+    )
+    .unwrap();
     assert_eq!(loaded.keys.len(), 12);
     assert_eq!(names(place.here.path()), ["tokens.csv"]);
 }
@@ -301,7 +316,7 @@ fn on_a_terminal_the_key_is_asked_for_and_not_shown() {
     let place = Place::new();
     let binary = assert_cmd::cargo::cargo_bin!("hermux").display().to_string();
     let mut script = Command::new("script")
-        .args(["-qec", &format!("tty; exec '{binary}' keys add ann"), "/dev/null"])
+        .args(["-qec", &format!("tty; exec '{binary}' keys add ann --no-check"), "/dev/null"])
         .envs([("HOME", place.home.path()), ("SHELL", Path::new("/bin/sh"))])
         .current_dir(place.here.path())
         .stdin(Stdio::piped())
@@ -384,7 +399,7 @@ fn a_file_that_cannot_be_written_is_told_with_its_cause() {
 fn files_are_found_here_then_in_the_configuration_directory_and_made_beside_each_other() {
     let place = Place::new();
     let there = place.config_dir();
-    place.hermux(&["keys", "add", "ann", "--stdin"]).write_stdin(KEY).assert().success();
+    place.hermux(&["keys", "add", "ann", "--stdin", "--no-check"]).write_stdin(KEY).assert().success();
     assert_eq!(names(place.here.path()), ["tokens.csv"]);
 
     fs::rename(place.here.path().join("tokens.csv"), there.join("tokens.csv")).unwrap();

@@ -9,6 +9,7 @@ use std::thread;
 use hermux::access::{Access, file as allow};
 use hermux::keys::KeyName;
 use hermux::keys::file as tokens;
+use hermux::keys::reference::Commands;
 use hermux::secret::Secret;
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
@@ -47,8 +48,12 @@ fn key(number: usize) -> Secret {
     Secret::new(format!("sk-or-v1-{number:064x}"))
 }
 
+fn load(path: &Path) -> Result<tokens::Loaded, tokens::FileError> {
+    tokens::load(path, Commands::Refused)
+}
+
 fn pairs(path: &Path) -> Vec<(String, String)> {
-    let keys = tokens::load(path).unwrap().keys;
+    let keys = load(path).unwrap().keys;
     keys.iter().map(|key| (key.name().to_string(), key.expose().to_owned())).collect()
 }
 
@@ -69,7 +74,7 @@ mod tokens_csv {
     fn a_byte_order_mark_is_fine() {
         let folder = folder();
         let path = file(&folder, "tokens.csv", format!("\u{feff}name,token\nann,{}\n", key(1).expose()));
-        let loaded = tokens::load(&path).unwrap();
+        let loaded = load(&path).unwrap();
         assert_eq!(loaded.keys.len(), 1);
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     }
@@ -78,11 +83,11 @@ mod tokens_csv {
     fn a_missing_file_and_an_empty_one_say_what_to_do() {
         let folder = folder();
         let path = folder.path().join("tokens.csv");
-        let told = tokens::load(&path).unwrap_err().to_string();
+        let told = load(&path).unwrap_err().to_string();
         assert!(told.starts_with(&format!("no such file: {}\nhint: ", path.display())), "{told}");
         for text in ["", "\n", "\u{feff}", "name,token\n", "name,token"] {
             let path = file(&folder, "tokens.csv", text);
-            let told = tokens::load(&path).unwrap_err().to_string();
+            let told = load(&path).unwrap_err().to_string();
             assert_eq!(
                 told,
                 format!("no keys in: {}\nhint: add one with `hermux keys add NAME`", path.display())
@@ -106,7 +111,7 @@ mod tokens_csv {
             (format!("name,token\nann,{secret}\0\n"), 2),
         ] {
             let path = file(&folder, "tokens.csv", &text);
-            let told = tokens::load(&path).unwrap_err().to_string();
+            let told = load(&path).unwrap_err().to_string();
             assert!(told.starts_with(&format!("{}:{line}: ", path.display())), "{told}");
             assert!(told.contains("\nhint: ") && !told.contains("geheim"), "{told}");
         }
@@ -116,18 +121,16 @@ mod tokens_csv {
     fn bytes_that_are_not_text_are_told_with_their_line() {
         let folder = folder();
         let path = file(&folder, "tokens.csv", b"name,token\nann,k1\nb\xffb,k2\n");
-        let told = tokens::load(&path).unwrap_err().to_string();
+        let told = load(&path).unwrap_err().to_string();
         assert!(told.starts_with(&format!("{}:3: not UTF-8\nhint: ", path.display())), "{told}");
         let utf16: Vec<u8> = "\u{feff}name,token\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert!(
-            tokens::load(&file(&folder, "tokens.csv", utf16)).unwrap_err().to_string().contains("not UTF-8")
-        );
+        assert!(load(&file(&folder, "tokens.csv", utf16)).unwrap_err().to_string().contains("not UTF-8"));
     }
 
     #[test]
     fn a_folder_in_its_place_is_an_error_and_not_a_missing_file() {
         let folder = folder();
-        let told = tokens::load(folder.path()).unwrap_err().to_string();
+        let told = load(folder.path()).unwrap_err().to_string();
         assert!(told.starts_with("can't read "), "{told}");
     }
 
@@ -142,7 +145,7 @@ mod tokens_csv {
         for odd in odd {
             let path =
                 file(&folder, "tokens.csv", format!("name,token\nann,{}\nbob,{odd}\n", key(1).expose()));
-            let loaded = tokens::load(&path).unwrap();
+            let loaded = load(&path).unwrap();
             assert_eq!(loaded.keys.len(), 2);
             let wanted = format!("{}:3: the key is not `sk-or-v1-` and 64 hex digits: bob", path.display());
             assert_eq!(loaded.warnings, [wanted]);
@@ -157,7 +160,7 @@ mod tokens_csv {
         for (others, warned) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o644, true)]
         {
             set_mode(&path, others);
-            let warnings = tokens::load(&path).unwrap().warnings;
+            let warnings = load(&path).unwrap().warnings;
             assert_eq!(warnings.iter().any(|told| told.contains("others can read")), warned, "{others:o}");
         }
     }
@@ -168,7 +171,7 @@ mod tokens_csv {
         let rows: Vec<_> = (0..100_000).map(|n| format!("key {n},{}", key(n).expose())).collect();
         let path = file(&folder, "tokens.csv", format!("name,token\n{}\n", rows.join("\n")));
         let begin = std::time::Instant::now();
-        let loaded = tokens::load(&path).unwrap();
+        let loaded = load(&path).unwrap();
         println!("100,000 rows in {:?}", begin.elapsed());
         assert_eq!(loaded.keys.len(), 100_000);
         assert!(loaded.warnings.is_empty());
@@ -286,17 +289,17 @@ mod tokens_csv {
             });
             let mut seen = 1;
             while !adding.is_finished() {
-                let now = tokens::load(&path).unwrap().keys.len();
+                let now = load(&path).unwrap().keys.len();
                 assert!(now >= seen);
                 seen = now;
             }
         });
-        assert_eq!(tokens::load(&path).unwrap().keys.len(), 51);
+        assert_eq!(load(&path).unwrap().keys.len(), 51);
     }
 
     /// A field as a spreadsheet or a careful person may write it.
     fn written(field: &str, quoted: bool, blanks: &str) -> String {
-        if quoted || field.contains([',', '"', '\n', '\r']) {
+        if quoted || field.contains([',', '"', '\n', '\r']) || field.starts_with('#') {
             format!("{blanks}\"{}\"{blanks}", field.replace('"', "\"\""))
         } else {
             format!("{blanks}{field}{blanks}")
@@ -347,8 +350,8 @@ mod tokens_csv {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[name,tok\" \r\n]{0,80}") {
             let folder = folder();
-            let _ = tokens::load(&file(&folder, "tokens.csv", bytes));
-            let _ = tokens::load(&file(&folder, "tokens.csv", format!("name,token\n{text}")));
+            let _ = load(&file(&folder, "tokens.csv", bytes));
+            let _ = load(&file(&folder, "tokens.csv", format!("name,token\n{text}")));
         }
     }
 }

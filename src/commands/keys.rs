@@ -1,9 +1,12 @@
 //! `hermux keys`: the keys in `tokens.csv`, and what is known of them.
 
 mod add;
+mod check;
+mod edit;
 mod explain;
 mod known;
 mod list;
+mod many;
 mod reset;
 mod words;
 
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 use crate::cli::KeysCommand;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::keys::reference::Commands;
 
 /// Does what was typed behind `hermux keys`.
 pub(super) fn run(
@@ -23,18 +27,25 @@ pub(super) fn run(
     out: &mut dyn Write,
     told: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let files = Files { tokens: &config.tokens, data_dir: &config.data_dir };
+    let commands = Commands::allowed_if(config.allow_commands);
+    let files = Files { tokens: &config.tokens, data_dir: &config.data_dir, commands };
     match command {
-        KeysCommand::Add(args) => add::run(args, files.tokens, told),
+        KeysCommand::Add(args) => add::run(args, files, config, clock, told),
         KeysCommand::List(args) => list::run(args, files, clock.now(), out, told),
+        KeysCommand::Check(args) => check::run(args, files, config, clock, out, told),
         KeysCommand::Explain(args) => explain::run(args, files, clock.now(), out, told),
+        KeysCommand::Remove(args) => edit::remove(args, files.tokens, told),
+        KeysCommand::Rename(args) => edit::rename(args, files.tokens, told),
+        KeysCommand::Enable(args) => edit::enable(args, true, files.tokens, told),
+        KeysCommand::Disable(args) => edit::enable(args, false, files.tokens, told),
         KeysCommand::Reset(args) => reset::run(args, files, clock, told),
     }
 }
 
-/// Where keys and what is known of them are kept.
+/// Where keys and what is known of them are kept, and whether commands may tell keys.
 #[derive(Clone, Copy, Debug)]
 struct Files<'a> {
     tokens: &'a Path,
     data_dir: &'a Path,
+    commands: Commands,
 }

@@ -1,6 +1,7 @@
 //! The subcommands: a match.
 
 mod allow;
+mod ask;
 mod demo;
 mod keys;
 pub mod serve;
@@ -8,6 +9,8 @@ mod stats;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 use crate::access::file::FileError as AllowError;
 use crate::cli::{AllowCommand, Cli, Command};
@@ -91,4 +94,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Whether a person can be asked.
 fn interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// What a person answers to `question`; an end of input is an empty answer.
+fn asked_line(question: &str) -> anyhow::Result<String> {
+    let answer = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact();
+    Ok(answer.context("can't ask")?.trim().to_owned())
 }

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
+use crate::keys::reference;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
 use crate::proxy::room::Room;
@@ -77,7 +78,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
-    let mut files = Files::new(&config.tokens, (!config.no_auth).then_some(config.allow.as_path()));
+    let commands = reference::Commands::allowed_if(config.allow_commands);
+    let mut files = Files::new(&config.tokens, commands, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
@@ -182,7 +184,7 @@ fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn upstream_settings(config: &Config) -> crate::upstream::Settings {
+pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
     let upstream = &config.upstream;
     crate::upstream::Settings {
         origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },
@@ -351,17 +353,23 @@ fn control(
         let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
         let mut remember = interval(REMEMBER);
         remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_reloading = false;
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Reload) => {
                         notify(&[sd_notify::NotifyState::Reloading]);
                         files.reload_all(shared);
-                        notify(&[sd_notify::NotifyState::Ready]);
+                        is_reloading = true;
                     }
                     Some(Command::Stop) | None => break,
                 },
                 _ = look.tick() => files.reload_changed(shared),
+                read = files.read_keys() => {
+                    if files.put_in_force(read, shared) && std::mem::take(&mut is_reloading) {
+                        notify(&[sd_notify::NotifyState::Ready]);
+                    }
+                }
                 _ = remember.tick() => shared.remember(),
             }
         }

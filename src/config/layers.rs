@@ -185,6 +185,10 @@ fn variables(
         match around.variable(&name) {
             None => {}
             Some(Err(problem)) => wrong.push(problem),
+            Some(Ok(_)) if setting.in_file_alone() => {
+                let key = setting.name;
+                wrong.push(format!("{name}: only config.toml can say this\nhint: write {key} into it"));
+            }
             // Kubernetes sets this one for a service that is named hermux.
             Some(Ok(text)) if name == "HERMUX_PORT" && text.starts_with("tcp://") => {
                 warnings.push(format!(

@@ -90,14 +90,25 @@ fn every_setting_can_be_a_flag_a_variable_and_a_key() {
             _ => setting.default,
         };
         let (_home, in_file) = home(&format!("{} = \"{good}\"", setting.name));
-        for result in [
-            flags(&[(setting.name, good)]),
-            resolve(&[], &around(&[(&setting.variable(), good)])),
-            resolve(&[], &in_file),
-        ] {
-            assert!(result.is_ok(), "{}: {result:?}", setting.name);
+        let flag = flags(&[(setting.name, good)]);
+        let variable = resolve(&[], &around(&[(&setting.variable(), good)]));
+        for (result, is_fine) in
+            [(flag, true), (variable, !setting.in_file_alone()), (resolve(&[], &in_file), true)]
+        {
+            assert_eq!(result.is_ok(), is_fine, "{}: {result:?}", setting.name);
         }
     }
+}
+
+#[test]
+fn commands_are_allowed_by_the_file_alone() {
+    assert!(!flags(&[]).unwrap().allow_commands);
+    assert!(resolve(&[], &home("allow_commands = true").1).unwrap().allow_commands);
+    let told = problems(resolve(&[], &around(&[("HERMUX_ALLOW_COMMANDS", "true")])));
+    assert_eq!(
+        told,
+        "HERMUX_ALLOW_COMMANDS: only config.toml can say this\nhint: write allow_commands into it"
+    );
 }
 
 #[test]

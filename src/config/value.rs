@@ -107,7 +107,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A duration that something has to happen within, and so not zero.
-pub(super) fn wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => not_a("not more than zero", text),
         length => Ok(length),

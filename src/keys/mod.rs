@@ -6,6 +6,7 @@ pub mod file;
 pub mod need;
 pub mod pool;
 mod quota;
+pub mod reference;
 pub mod state;
 mod terms;
 

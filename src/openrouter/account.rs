@@ -140,9 +140,18 @@ const DAY_MS: i64 = 1_440 * MINUTE_MS;
 impl Period {
     /// The period that `limit_reset` names.
     fn named(name: &str) -> Option<Self> {
-        [("daily", Self::Daily), ("weekly", Self::Weekly), ("monthly", Self::Monthly)]
-            .into_iter()
-            .find_map(|(known, period)| name.eq_ignore_ascii_case(known).then_some(period))
+        let all = [Self::Daily, Self::Weekly, Self::Monthly];
+        all.into_iter().find(|period| name.eq_ignore_ascii_case(period.name()))
+    }
+
+    /// As `limit_reset` names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+        }
     }
 
     /// When the period that `now` lies in ends; always after `now`.

@@ -53,6 +53,7 @@ fn the_names_in_json_are_those_of_the_manual() {
         "free_day_left",
         "free_minute_left",
         "in_flight",
+        "kept_in",
         "key",
         "name",
         "rests",

@@ -27,7 +27,7 @@ pub(super) fn run(
         known::warn_of_other_file(&server, files.tokens, told)?;
         verdicts
     } else {
-        let keys = known::keys(files.tokens, told)?;
+        let keys = known::keys(files, told)?.into_iter().filter_map(|(_, key)| key).collect();
         let (pool, _) = known::pool(files, keys, now)?;
         control::explain(&pool, model, now)
     };

@@ -9,20 +9,46 @@ use crate::clock::Time;
 use crate::commands::serve::recall::plain;
 use crate::control::About;
 use crate::keys::Key;
-use crate::keys::file;
+use crate::keys::file::{self, FileError, Listed, Row};
 use crate::keys::pool::KeyPool;
 use crate::ledger::query::{self, KeyUse};
 
 /// The kinds of notes in the ledger that a pool takes over.
 const KINDS: [&str; 2] = ["account", "key"];
 
-/// The keys of the file; what is odd about it is told.
-pub(super) fn keys(tokens: &Path, told: &mut dyn Write) -> anyhow::Result<Vec<Key>> {
-    let loaded = file::load(tokens)?;
-    for warning in loaded.warnings {
+/// The rows of the file; none where there is no file yet.
+pub(super) fn rows(tokens: &Path) -> Result<Vec<Row>, FileError> {
+    match file::list(tokens) {
+        Err(FileError::Missing(_)) => Ok(Vec::new()),
+        listed => Ok(listed?.rows),
+    }
+}
+
+/// The rows of the file, each with its key; a row that gives none here is told, since a server may find it all the same:
+/// its environment, user and place differ. What else is odd is told too.
+pub(super) fn keys(files: Files<'_>, told: &mut dyn Write) -> anyhow::Result<Vec<(Row, Option<Key>)>> {
+    let Listed { rows, warnings } = file::list(files.tokens)?;
+    if rows.is_empty() {
+        return Err(FileError::Empty(files.tokens.to_owned()).into());
+    }
+    for warning in warnings {
         writeln!(told, "warning: {warning}")?;
     }
-    Ok(loaded.keys)
+    let mut keys = Vec::with_capacity(rows.len());
+    for (row, key) in rows.iter().zip(file::resolve(files.tokens, &rows, files.commands)) {
+        let warning = match &key {
+            Ok(key) => file::odd_warning(files.tokens, row.line, key),
+            Err(problem) => {
+                let path = files.tokens.display();
+                Some(format!("{path}:{}: {problem}\nhint: {}", row.line, problem.hint()))
+            }
+        };
+        if let Some(warning) = warning {
+            writeln!(told, "warning: {warning}")?;
+        }
+        keys.push(key.ok());
+    }
+    Ok(rows.into_iter().zip(keys).collect())
 }
 
 /// A pool of `keys` as the next server would begin with it, and today's use of the keys; reads only.

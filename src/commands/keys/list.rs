@@ -16,8 +16,9 @@ use crate::commands::stats::{decimals, dollars};
 use crate::control::client;
 use crate::control::{About, State, Waiting};
 use crate::keys::Key;
-use crate::keys::file::{self, FileError};
-use crate::keys::state::{KeyState, PoolState};
+use crate::keys::file::{self, FileError, Row};
+use crate::keys::reference::Commands;
+use crate::keys::state::{KeyState, RestState};
 
 /// Writes what is known of the keys to `out`: by the running server, else by the files, which are only read.
 pub(super) fn run(
@@ -42,41 +43,69 @@ pub(super) fn run(
 struct Listed {
     server: Option<(About, u64, Waiting)>,
     keys: Vec<KeyState>,
-    /// Masked keys by name; none for one that stands in no file.
-    masks: HashMap<String, String>,
+    /// By name, what the file says; nothing for a key that stands in no file.
+    kept: HashMap<String, Kept>,
+}
+
+/// A key as the file has it.
+#[derive(Debug)]
+struct Kept {
+    /// The key as it may be shown; none where it is not known here.
+    mask: Option<String>,
+    /// Where it lives.
+    place: String,
 }
 
 fn live(server: About, state: State, files: Files<'_>, told: &mut dyn Write) -> anyhow::Result<Listed> {
     known::warn_of_other_file(&server, files.tokens, told)?;
-    // The server tells no secrets, so the file has to; without it the keys are only not shown.
-    let masks = match file::load(&server.tokens) {
-        Ok(loaded) => masks(&loaded.keys),
+    // The server tells no secrets, so the file has to; without it the keys are only not shown. No command runs for that.
+    let kept = match file::list(&server.tokens) {
+        Ok(file::Listed { rows, .. }) => {
+            let keys = file::resolve(&server.tokens, &rows, Commands::Refused);
+            rows.iter().zip(keys).map(|(row, key)| kept(row, key.ok().as_ref())).collect()
+        }
         Err(error) => {
             writeln!(told, "warning: the server goes on with the keys it has: {error}")?;
             HashMap::new()
         }
     };
     let State { in_flight, waiting, pool } = state;
-    Ok(Listed { server: Some((server, in_flight, waiting)), keys: pool.keys, masks })
+    Ok(Listed { server: Some((server, in_flight, waiting)), keys: pool.keys, kept })
 }
 
 fn at_rest(files: Files<'_>, now: Time, told: &mut dyn Write) -> anyhow::Result<Listed> {
-    let keys = match known::keys(files.tokens, told) {
+    let rows = match known::keys(files, told) {
         Err(error) if matches!(error.downcast_ref(), Some(FileError::Empty(_))) => Vec::new(),
-        keys => keys?,
+        rows => rows?,
     };
-    let masks = masks(&keys);
+    let keys = rows.iter().filter_map(|(_, key)| key.clone()).collect();
     let (pool, used) = known::pool(files, keys, now)?;
-    let PoolState { mut keys } = pool.state(now);
-    let costs: HashMap<_, _> = used.iter().map(|key| (key.name.as_str(), key.cost)).collect();
-    for key in &mut keys {
-        key.cost_today = costs.get(key.name.as_str()).copied().unwrap_or(key.cost_today);
-    }
-    Ok(Listed { server: None, keys, masks })
+    let used: HashMap<_, _> = used.iter().map(|key| (key.name.as_str(), key)).collect();
+    let mut states = pool.state(now).keys.into_iter();
+    let state = |(row, key): &(Row, Option<Key>)| {
+        let known = if key.is_some() { states.next() } else { None };
+        let used = used.get(row.name.as_str());
+        let mut state = known.unwrap_or_else(|| KeyState {
+            name: row.name.to_string(),
+            used_today: used.map_or(0, |used| used.attempts),
+            rests: vec![RestState {
+                what: "all".to_owned(),
+                why: "key_not_found".to_owned(),
+                until_ms: None,
+            }],
+            ..KeyState::default()
+        });
+        state.cost_today = used.map_or(state.cost_today, |used| used.cost);
+        state
+    };
+    let keys = rows.iter().map(state).collect();
+    let kept = rows.iter().map(|(row, key)| kept(row, key.as_ref())).collect();
+    Ok(Listed { server: None, keys, kept })
 }
 
-fn masks(keys: &[Key]) -> HashMap<String, String> {
-    keys.iter().map(|key| (key.name().to_string(), words::masked(key.expose()))).collect()
+fn kept(row: &Row, key: Option<&Key>) -> (String, Kept) {
+    let mask = key.map(|key| words::masked(key.expose()));
+    (row.name.to_string(), Kept { mask, place: row.value.place() })
 }
 
 /// What a key can do now: `ok`, `resting` where something of it rests, `disabled` where all does until a person acts.
@@ -111,6 +140,7 @@ struct ServerRow<'a> {
 struct KeyRow<'a> {
     name: &'a str,
     key: Option<&'a str>,
+    kept_in: Option<&'a str>,
     account: Option<&'a str>,
     state: &'static str,
     used_today: u64,
@@ -142,12 +172,13 @@ fn json(listed: &Listed) -> serde_json::Result<String> {
         in_flight: *in_flight,
         waiting: waiting.requests,
     });
-    let keys = listed.keys.iter().map(|key| key_row(key, &listed.masks));
+    let keys = listed.keys.iter().map(|key| key_row(key, &listed.kept));
     let keys = keys.collect::<serde_json::Result<_>>()?;
     Ok(serde_json::to_string(&Shown { server, keys })? + "\n")
 }
 
-fn key_row<'a>(key: &'a KeyState, masks: &'a HashMap<String, String>) -> serde_json::Result<KeyRow<'a>> {
+fn key_row<'a>(key: &'a KeyState, kept: &'a HashMap<String, Kept>) -> serde_json::Result<KeyRow<'a>> {
+    let kept = kept.get(&key.name);
     let exact = |nanos| RawValue::from_string(dollars(nanos, 0));
     let rests = key.rests.iter().map(|rest| RestRow {
         what: &rest.what,
@@ -157,7 +188,8 @@ fn key_row<'a>(key: &'a KeyState, masks: &'a HashMap<String, String>) -> serde_j
     });
     Ok(KeyRow {
         name: &key.name,
-        key: masks.get(&key.name).map(String::as_str),
+        key: kept.and_then(|kept| kept.mask.as_deref()),
+        kept_in: kept.map(|kept| kept.place.as_str()),
         account: key.account.as_deref(),
         state: standing(key),
         used_today: key.used_today,
@@ -197,6 +229,7 @@ fn table(listed: &Listed, files: Files<'_>, now: Time) -> String {
     let mut table = words::table([
         "name",
         "key",
+        "kept in",
         "account",
         "used today",
         "free min/day",
@@ -208,9 +241,11 @@ fn table(listed: &Listed, files: Files<'_>, now: Time) -> String {
     for key in &listed.keys {
         used += key.used_today;
         cost = cost.saturating_add(key.cost_today);
+        let kept = listed.kept.get(&key.name);
         table.add_row([
             key.name.clone(),
-            listed.masks.get(&key.name).map_or(NOTHING, String::as_str).to_owned(),
+            kept.and_then(|kept| kept.mask.as_deref()).unwrap_or(NOTHING).to_owned(),
+            kept.map_or(NOTHING, |kept| &kept.place).to_owned(),
             key.account.as_deref().unwrap_or(NOTHING).to_owned(),
             key.used_today.to_string(),
             free_left(key),
@@ -222,8 +257,9 @@ fn table(listed: &Listed, files: Files<'_>, now: Time) -> String {
     let blank = String::new;
     // Quotas are of accounts, which keys share: only use adds up.
     let cost = dollars(cost, of_costs);
-    table.add_row(["total".to_owned(), blank(), blank(), used.to_string(), blank(), blank(), cost, blank()]);
-    let _ = write!(text, "{}", words::lines(table, 3..7));
+    let (name, used) = ("total".to_owned(), used.to_string());
+    table.add_row([name, blank(), blank(), blank(), used, blank(), blank(), cost, blank()]);
+    let _ = write!(text, "{}", words::lines(table, 4..8));
     text
 }
 
@@ -247,17 +283,18 @@ mod tests {
     use std::collections::HashMap;
     use std::path::{Path, PathBuf};
 
-    use super::{Listed, json, table};
+    use super::{Kept, Listed, json, table};
     use crate::clock::Time;
     use crate::commands::keys::Files;
     use crate::control::{About, Waiting};
+    use crate::keys::reference::Commands;
     use crate::keys::state::{KeyState, RestState};
 
     /// 2023-11-14T22:13:20Z.
     const NOW: Time = Time(1_700_000_000_000);
 
     fn files() -> Files<'static> {
-        Files { tokens: Path::new("tokens.csv"), data_dir: Path::new("/data") }
+        Files { tokens: Path::new("tokens.csv"), data_dir: Path::new("/data"), commands: Commands::Refused }
     }
 
     fn server() -> (About, u64, Waiting) {
@@ -305,8 +342,10 @@ mod tests {
             rests: vec![rest("all", "refused", None)],
             ..KeyState::default()
         };
-        let masks = HashMap::from([("ann".to_owned(), "sk-or-v1-abc…890".to_owned())]);
-        Listed { server: Some(server()), keys: vec![ann, ben, cay], masks }
+        let here = Kept { mask: Some("sk-or-v1-abc…890".to_owned()), place: "file".to_owned() };
+        let there = Kept { mask: None, place: "cmd:pass …".to_owned() };
+        let kept = HashMap::from([("ann".to_owned(), here), ("ben".to_owned(), there)]);
+        Listed { server: Some(server()), keys: vec![ann, ben, cay], kept }
     }
 
     #[test]
@@ -316,17 +355,17 @@ mod tests {
             "{\"server\":{\"version\":\"1.2.3\",\"pid\":77,\"started\":\"2023-11-14T21:13:20Z\",\
              \"address\":\"127.0.0.1:3333\",\"tokens\":\"/keys/tokens.csv\",\"in_flight\":3,\"waiting\":2},\
              \"keys\":[\
-             {\"name\":\"ann\",\"key\":\"sk-or-v1-abc…890\",\"account\":\"account 1\",\"state\":\"ok\",\
+             {\"name\":\"ann\",\"key\":\"sk-or-v1-abc…890\",\"kept_in\":\"file\",\"account\":\"account 1\",\"state\":\"ok\",\
              \"used_today\":12,\"in_flight\":3,\"free_minute_left\":8,\"free_day_left\":38,\"cap_left_usd\":2.5,\
              \"cost_today_usd\":0.000114,\"expires\":\"2023-11-14T22:13:20Z\",\"rests\":[]},\
-             {\"name\":\"ben\",\"key\":null,\"account\":null,\"state\":\"resting\",\
+             {\"name\":\"ben\",\"key\":null,\"kept_in\":\"cmd:pass …\",\"account\":null,\"state\":\"resting\",\
              \"used_today\":100,\"in_flight\":0,\"free_minute_left\":null,\"free_day_left\":0,\"cap_left_usd\":null,\
              \"cost_today_usd\":1,\"expires\":null,\"rests\":[\
              {\"what\":\"free\",\"why\":\"free_day\",\
              \"reason\":\"its account's free requests of this day (UTC) are used up\",\"until\":\"2023-11-15T00:00:00Z\"},\
              {\"what\":\"paid\",\"why\":\"no_credits\",\"reason\":\"its account has no credits\",\
              \"until\":\"2023-11-14T22:23:20Z\"}]},\
-             {\"name\":\"cay\",\"key\":null,\"account\":null,\"state\":\"disabled\",\
+             {\"name\":\"cay\",\"key\":null,\"kept_in\":null,\"account\":null,\"state\":\"disabled\",\
              \"used_today\":0,\"in_flight\":0,\"free_minute_left\":null,\"free_day_left\":null,\"cap_left_usd\":null,\
              \"cost_today_usd\":0,\"expires\":null,\"rests\":[\
              {\"what\":\"all\",\"why\":\"refused\",\"reason\":\"OpenRouter refuses it\",\"until\":null}]}]}\n"
@@ -340,15 +379,15 @@ mod tests {
         let expected = [
             "now, by the server at 127.0.0.1:3333 (process 77, since 21:13 UTC): 3 under way, 2 waiting",
             "",
-            "name   key               account    used today  free min/day  cap left USD  cost USD  state",
-            "ann    sk-or-v1-abc…890  account 1          12          8/38          2.50  0.000114  ok",
-            "ben    -                 -                 100           -/0             -  1.000000  \
+            "name   key               kept in     account    used today  free min/day  cap left USD  cost USD  state",
+            "ann    sk-or-v1-abc…890  file        account 1          12          8/38          2.50  0.000114  ok",
+            "ben    -                 cmd:pass …  -                 100           -/0             -  1.000000  \
              free models resting until 00:00 UTC (in 1 h 47 min): its account's free requests of this day (UTC) are used up",
-            "                                                                                      \
+            "                                                                                                  \
              paid models resting until 22:23 UTC (in 10 min): its account has no credits",
-            "cay    -                 -                   0             -             -  0.000000  \
+            "cay    -                 -           -                   0             -             -  0.000000  \
              disabled: OpenRouter refuses it",
-            "total                                      112                              1.000114",
+            "total                                                  112                              1.000114",
             "",
         ];
         assert_eq!(text, expected.join("\n"));

@@ -10,6 +10,7 @@ use super::{Files, known};
 use crate::cli::KeysResetArgs;
 use crate::clock::Clock;
 use crate::control::client;
+use crate::keys::file::Row;
 use crate::ledger::Ledger;
 
 /// How long the ledger may take to write what is forgotten.
@@ -50,7 +51,13 @@ fn at_rest(
     clock: &Clock,
     told: &mut dyn Write,
 ) -> anyhow::Result<Option<usize>> {
-    let keys = known::keys(files.tokens, told)?;
+    // What rests is bound to the key itself: of a row without one nothing is known, and nothing is changed.
+    let keys = known::keys(files, told)?.into_iter();
+    let is_lost = |(row, key): &(Row, Option<_>)| key.is_none() && Some(row.name.as_str()) == name;
+    if let Some((row, _)) = keys.clone().find(is_lost) {
+        return Err(anyhow!("the cooldowns of a key can't be ended without the key: {}", row.name));
+    }
+    let keys = keys.filter_map(|(_, key)| key).collect();
     // Where nothing was ever kept there is nothing to forget; to look is not to make a directory.
     let kept = files.data_dir.exists();
     let ledger = kept.then(|| Ledger::open(files.data_dir, clock.clone())).transpose()?;

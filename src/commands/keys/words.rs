@@ -7,8 +7,11 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error, StrDeserializer};
 
 use crate::clock::{Day, Time};
-use crate::keys::need::Why;
+use crate::commands::ask::told;
+use crate::commands::stats::dollars;
+use crate::keys::need::{Told, Why};
 use crate::keys::state::RestState;
+use crate::openrouter::account::KeyInfo;
 
 /// What stands where nothing is known, or nothing is limited.
 pub(super) const NOTHING: &str = "-";
@@ -28,6 +31,28 @@ pub(super) fn masked(key: &str) -> String {
         }
         _ => "…".to_owned(),
     }
+}
+
+/// The tier of an account: free where it never bought credits.
+pub(super) fn tier(is_free: bool) -> &'static str {
+    if is_free { "free" } else { "paid" }
+}
+
+/// What `OpenRouter` told of a key: its label, tier, limit and account.
+pub(super) fn about(info: &KeyInfo, now: Time) -> String {
+    let Told { account, cap_left, free_tier, .. } = told(info, now);
+    let mut parts = Vec::new();
+    parts.extend(info.label.as_ref().map(|label| format!("label {label}")));
+    parts.extend(free_tier.map(|free| format!("tier {}", tier(free))));
+    let each = info.limit_reset.map_or(String::new(), |period| format!(" {}", period.name()));
+    let left = cap_left.map_or(String::new(), |left| format!(", {} USD left", dollars(left, 2)));
+    parts.push(match info.limit {
+        Some(limit) => format!("limit {} USD{each}{left}", dollars(limit, 2)),
+        None => "no limit".to_owned(),
+    });
+    parts.extend(account.map(|account| format!("account {account}")));
+    // From afar: nothing of it may move the cursor.
+    parts.join(", ").chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The sentence for the word of a reason; the word itself where it is a newer one.
@@ -62,7 +87,7 @@ pub(super) fn resting(reason: &str, until_ms: i64, now: Time) -> String {
 }
 
 /// `12:34 UTC (in 5 min)`, with the date where that is not within a day.
-fn until_text(until: Time, now: Time) -> String {
+pub(super) fn until_text(until: Time, now: Time) -> String {
     let wait = until.since(now).as_millis().div_ceil(1000);
     let time = match Timestamp::from_millisecond(until.0) {
         Ok(at) if wait < 86_400 => at.strftime("%H:%M").to_string(),

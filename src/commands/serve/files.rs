@@ -4,27 +4,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 
 use crate::access::{self, Access};
 use crate::keys::Key;
-use crate::keys::file as key_file;
+use crate::keys::file::{self as key_file, FileError, Loaded};
+use crate::keys::reference::Commands;
 use crate::proxy::Shared;
 use crate::watch::FileWatch;
 
 /// The operator's two files. A broken or deleted one leaves the last good set in force.
 pub(super) struct Files {
     tokens: (PathBuf, FileWatch),
+    commands: Commands,
     /// None when access tokens are not asked.
     allow: Option<(PathBuf, FileWatch)>,
     /// Who else wants the keys of a changed file.
     listener: Option<UnboundedSender<Vec<Key>>>,
+    /// The keys that are being read again, and whether the file changed meanwhile.
+    reading: Option<oneshot::Receiver<Result<Loaded, FileError>>>,
+    is_stale: bool,
 }
 
 impl Files {
     /// Begins to watch, so that a change between loading and serving is not missed.
-    pub(super) fn new(tokens: &Path, allow: Option<&Path>) -> Self {
+    pub(super) fn new(tokens: &Path, commands: Commands, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
-        Self { tokens: watched(tokens), allow: allow.map(watched), listener: None }
+        let (tokens, allow) = (watched(tokens), allow.map(watched));
+        Self { tokens, commands, allow, listener: None, reading: None, is_stale: false }
     }
 
     /// The keys each time the file was read again; one may listen.
@@ -35,7 +42,7 @@ impl Files {
     }
 
     pub(super) fn load_keys(&self) -> anyhow::Result<Vec<Key>> {
-        let loaded = key_file::load(&self.tokens.0)?;
+        let loaded = key_file::load(&self.tokens.0, self.commands)?;
         warn_all(&loaded.warnings);
         Ok(loaded.keys)
     }
@@ -47,10 +54,10 @@ impl Files {
         Ok(loaded.access)
     }
 
-    /// Reads what changed since the last look.
+    /// Reads what changed since the last look; keys are put in force by [`read_keys`](Self::read_keys).
     pub(super) fn reload_changed(&mut self, shared: &Shared) {
         if self.tokens.1.changed() {
-            self.reload_keys(shared);
+            self.reload_keys();
         }
         if self.allow.as_mut().is_some_and(|(_, watch)| watch.changed()) {
             self.reload_access(shared);
@@ -59,13 +66,43 @@ impl Files {
 
     /// Reads both, changed or not.
     pub(super) fn reload_all(&mut self, shared: &Shared) {
-        self.reload_keys(shared);
+        self.reload_keys();
         self.reload_access(shared);
     }
 
-    fn reload_keys(&self, shared: &Shared) {
-        match self.load_keys() {
-            Ok(keys) => {
+    /// Begins to read the keys in a thread of its own: a command that tells one may take seconds, and nobody waits for
+    /// that thread when the server stops.
+    fn reload_keys(&mut self) {
+        if self.reading.is_some() {
+            self.is_stale = true;
+            return;
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (path, commands) = (self.tokens.0.clone(), self.commands);
+        let reading = std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            // Nobody takes them any more once the stop has begun.
+            let _ = sender.send(key_file::load(&path, commands));
+        });
+        match reading {
+            Ok(_) => self.reading = Some(receiver),
+            Err(error) => tracing::error!("the last good keys stay in force: can't start a thread: {error}"),
+        }
+    }
+
+    /// Waits for the keys that are being read; without end where none are. May be dropped and called again.
+    pub(super) async fn read_keys(&mut self) -> Option<Result<Loaded, FileError>> {
+        match &mut self.reading {
+            Some(reading) => reading.await.ok(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Puts the keys in force that were read. True where they are the file's last; else it is read once more.
+    pub(super) fn put_in_force(&mut self, read: Option<Result<Loaded, FileError>>, shared: &Shared) -> bool {
+        self.reading = None;
+        match read {
+            Some(Ok(Loaded { keys, warnings })) => {
+                warn_all(&warnings);
                 let count = keys.len();
                 if let Some(listener) = &self.listener {
                     // Nobody listens any more once the stop has begun.
@@ -74,8 +111,14 @@ impl Files {
                 shared.keys.reload(keys);
                 tracing::info!("reloaded the keys, {count} in all: {}", self.tokens.0.display());
             }
-            Err(error) => tracing::error!("the last good keys stay in force: {error:#}"),
+            Some(Err(error)) => tracing::error!("the last good keys stay in force: {error:#}"),
+            None => tracing::error!("the last good keys stay in force: reading the new ones panicked"),
         }
+        let is_last = !std::mem::take(&mut self.is_stale);
+        if !is_last {
+            self.reload_keys();
+        }
+        is_last
     }
 
     fn reload_access(&self, shared: &Shared) {
