@@ -1,7 +1,7 @@
 //! `hermux serve`, the composition root: opens files, ledger, pool and listener, wires them, and waits.
 
 mod files;
-mod listen;
+pub(super) mod listen;
 mod poll;
 pub(super) mod recall;
 
@@ -182,7 +182,7 @@ fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn upstream_settings(config: &Config) -> crate::upstream::Settings {
+pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
     let upstream = &config.upstream;
     crate::upstream::Settings {
         origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },
