@@ -32,6 +32,17 @@ pub const COLUMNS: &[(&str, &str)] = &[
     ("enabled", "false rests it"),
 ];
 
+/// The attributes behind an access token in allow.txt, and what they mean.
+pub const ATTRIBUTES: &[(&str, &str)] = &[
+    ("name", "what the caller is called, in logs and in the ledger"),
+    ("expires", "the last day (UTC), such as 2027-01-31, or a moment, 2027-01-31T18:00:00Z"),
+    ("models", "patterns of the models that may be used, such as openai/*,*:free"),
+    ("rpm", "how many requests a minute may have"),
+    ("daily_requests", "how many requests a UTC day may have"),
+    ("daily_cost", "how many US dollars a UTC day may cost, such as 0.25"),
+    ("keys", "the names of the keys that may serve it, such as ann,bob"),
+];
+
 const FILES: &str = "\
 Files:
   tokens.csv and allow.txt are looked for in the working directory, then in the user's
@@ -244,18 +255,20 @@ fn grouped(mut command: clap::Command) -> clap::Command {
         .mut_subcommands(|sub| sub.hide(true))
 }
 
-/// The help of `flag` without its variable, and without its default where `fixed` says that it is always the same.
+/// What the help of `flag` says, and the default that it names, for where neither stands among flags.
 #[must_use]
-pub fn without_layers(flag: &clap::Arg, fixed: bool) -> String {
+pub fn explained(flag: &clap::Arg) -> (String, Option<String>) {
     let mut help = flag.get_help().map(ToString::to_string).unwrap_or_default();
-    for (sign, left_out) in [("[env: ", true), ("[default: ", fixed)] {
-        if let Some(begin) = help.find(sign).filter(|_| left_out)
-            && let Some(length) = help[begin..].find(']')
-        {
-            help.replace_range(begin..=begin + length, "");
-        }
-    }
-    help.trim_end().to_owned()
+    let mut take = |sign: &str| {
+        let begin = help.find(sign)?;
+        let end = begin + help[begin..].find(']')?;
+        let inside = help[begin + sign.len()..end].to_owned();
+        help.replace_range(begin..=end, "");
+        Some(inside)
+    };
+    take("[env: ");
+    let default = take("[default: ");
+    (help.trim_end().to_owned(), default)
 }
 
 /// What follows `--color`, since help is shown before anything is parsed.

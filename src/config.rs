@@ -139,7 +139,7 @@ macro_rules! settings {
         &[$(Setting {
             name: stringify!($name),
             default: $default,
-            about: concat!($($about,)* ""),
+            about: concat!($($about,)* "").trim_ascii(),
             is_path: settings!(@is_path $parser),
             set: |config, text| {
                 config.$field = value::$parser(text $(, $($bound),+)?)?.into();

@@ -73,7 +73,8 @@ pub fn completion(shell: Shell) -> Vec<u8> {
         Shell::Powershell => register(&Powershell, &mut script),
         Shell::Elvish => register(&Elvish, &mut script),
         Shell::Nushell => {
-            clap_complete::generate(Nushell, &mut cli::command(), "hermux", &mut script);
+            let mut command = cli::command().disable_help_subcommand(true);
+            clap_complete::generate(Nushell, &mut command, "hermux", &mut script);
             script = with_names(&String::from_utf8_lossy(&script)).into_bytes();
         }
     }
@@ -116,8 +117,11 @@ fn with_candidates(command: Command, path: &[&str], id: Option<&str>, names: Can
 /// The file is read leniently, for names alone: what is wrong with a row, or where its key lives, is of no interest here.
 fn keys() -> Vec<CompletionCandidate> {
     let Some(config) = config() else { return Vec::new() };
-    let Ok(mut reader) =
-        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_path(&config.tokens)
+    let Ok(mut reader) = csv::ReaderBuilder::new()
+        .comment(Some(b'#'))
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_path(&config.tokens)
     else {
         return Vec::new();
     };
@@ -138,13 +142,20 @@ fn callers() -> Vec<CompletionCandidate> {
     candidates(text.lines().filter_map(caller))
 }
 
-/// The caller's name on a line of `allow.txt`: `name=…`, else the comment behind the token.
+/// The caller's name on a line of `allow.txt`: `name=…`, else the comment behind a token without attributes.
 fn caller(line: &str) -> Option<String> {
-    let (entry, comment) = line.trim().split_once('#').unwrap_or((line.trim(), ""));
-    let mut words = entry.split_whitespace();
-    words.next()?;
-    let name = words.find_map(|word| word.strip_prefix("name=")).unwrap_or(comment.trim());
-    Some(name.trim_matches('"').to_owned())
+    let (token, rest) = line.trim().split_once([' ', '\t'])?;
+    let rest = rest.trim_start();
+    let named = match rest.strip_prefix('#') {
+        Some(comment) => comment.trim(),
+        None => rest.split("name=").nth(1).unwrap_or_default(),
+    };
+    let name = match named.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None if rest.starts_with('#') => Some(named),
+        None => named.split_whitespace().next(),
+    };
+    name.filter(|_| !token.starts_with('#')).map(str::to_owned)
 }
 
 /// A key or token that stands where a name belongs is not shown.
@@ -256,8 +267,10 @@ mod tests {
     fn callers_are_found_in_every_form_of_a_line() {
         let cases = [
             ("hmx_abc # ci", Some("ci")),
-            ("hmx_abc", Some("")),
+            ("hmx_abc # the build server", Some("the build server")),
+            ("hmx_abc", None),
             ("sha256:abc name=ci rpm=3 # of the team", Some("ci")),
+            ("sha256:abc rpm=3 name=\"build server\" # of the team", Some("build server")),
             ("# a comment", None),
             ("", None),
         ];

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::cli;
 use crate::config::{SETTINGS, Setting};
 
 const HEAD: &str = "\
@@ -46,7 +47,7 @@ struct Explained {
 
 /// Every setting in the order of the help, its headings together.
 fn explained() -> Vec<Explained> {
-    let command = crate::cli::command();
+    let command = cli::command();
     let serve = command.find_subcommand("serve");
     let mut all: Vec<Explained> = SETTINGS
         .iter()
@@ -57,7 +58,12 @@ fn explained() -> Vec<Explained> {
             let heading = flag.and_then(clap::Arg::get_help_heading).unwrap_or("Serving").to_owned();
             let value = flag.and_then(|flag| Some(flag.get_value_names()?.first()?.to_string()));
             let text = match flag {
-                Some(flag) => crate::cli::without_layers(flag, !setting.default.is_empty()),
+                Some(flag) => match cli::explained(flag) {
+                    (text, Some(default)) if setting.default.is_empty() => {
+                        format!("{text}. Default: {default}")
+                    }
+                    (text, _) => text,
+                },
                 None => setting.about.to_owned(),
             };
             Explained { setting, heading, text, value: value.unwrap_or_default() }
