@@ -125,12 +125,12 @@ Examples:
 const CONFIG_CHECK: &str = "\
 Takes the flags of `hermux serve` and looks at all that it looks at before it opens its port: the
 configuration, tokens.csv, allow.txt, the certificates, the data directory with its ledger, and the
-address. Nothing is written, and OpenRouter is not asked.
+address. Nothing is changed, and OpenRouter is not asked.
 
 The JSON object has `ok` and `checks`, each with check, state (ok, odd, bad), said and hint.
 
 Exit codes: 0 `serve` would start, else the one that it would end with: 1 the address can't be
-listened on, 2 the configuration or a file is not good, 3 could not find out.
+listened on, 2 the configuration or a file is not good.
 
 Examples:
   hermux config check

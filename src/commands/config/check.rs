@@ -1,24 +1,27 @@
 //! `hermux config check`: what `serve` looks at before it opens its port, line by line, without changing anything.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::access;
 use crate::clock::Clock;
 use crate::commands::serve::{listen, upstream_settings};
-use crate::commands::{exit_code, terminal};
+use crate::commands::{Usage, exit_code, terminal};
 use crate::config::origin::Resolved;
 use crate::config::{Config, Errors};
 use crate::control::{About, client};
 use crate::keys;
-use crate::ledger::query;
+use crate::ledger::OpenError;
+use crate::ledger::query::{self, QueryError};
 use crate::upstream::Connector;
+
+/// What a process holds that uses a data directory.
+const LOCK: &str = "hermux.lock";
 
 /// Looks, tells, and ends as `serve` would.
 pub(super) fn run(resolved: Resolved, json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -42,9 +45,9 @@ pub(super) fn run(resolved: Resolved, json: bool, out: &mut dyn Write) -> anyhow
         }
     }
     if json {
-        as_json(&checks, out)?
+        as_json(&checks, out)?;
     } else {
-        as_lines(&checks, out)?
+        as_lines(&checks, out)?;
     }
     out.flush()?;
     Ok(checks.code.into())
@@ -105,17 +108,24 @@ fn data(directory: &Path, server: Option<&About>, checks: &mut Checks) {
             "data",
             format!("use would be counted in memory only, since nothing can be written ({reason}): {shown}"),
         );
-    }
-    if let Err(error) = query::keys_on(directory, Clock::system().now().day()) {
-        checks.bad("data", &error.into());
         return;
+    }
+    match query::keys_on(directory, Clock::system().now().day()) {
+        Ok(_) => {}
+        Err(error @ QueryError::Newer { .. }) => {
+            return checks.bad("data", &Usage(error.to_string()).into());
+        }
+        // `serve` puts a corrupt one aside.
+        Err(error) => checks.odd("data", format!("{error}; a new one would be begun")),
     }
     match server {
         Some(server) => {
             checks.ok("data", format!("in use by the running server, process {}: {shown}", server.pid));
         }
         None if is_locked(directory) => {
-            checks.bad("data", &anyhow!("another process uses it: {shown}"));
+            let pid = fs::read_to_string(directory.join(LOCK)).ok().and_then(|pid| pid.trim().parse().ok());
+            let in_use = OpenError::InUse { pid: pid.unwrap_or(0), directory: shown.to_string() };
+            checks.bad("data", &in_use.into());
         }
         None if directory.exists() => checks.ok("data", shown.to_string()),
         None => checks.ok("data", format!("would be made: {shown}")),
@@ -123,7 +133,7 @@ fn data(directory: &Path, server: Option<&About>, checks: &mut Checks) {
 }
 
 fn is_locked(directory: &Path) -> bool {
-    File::open(directory.join("hermux.lock"))
+    File::open(directory.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
@@ -160,28 +170,29 @@ struct Checks {
 
 #[derive(Debug, Serialize)]
 struct Check {
-    check: &'static str,
+    #[serde(rename = "check")]
+    what: &'static str,
     state: &'static str,
     said: String,
     hint: Option<String>,
 }
 
 impl Checks {
-    fn ok(&mut self, check: &'static str, said: String) {
-        self.lines.push(Check { check, state: "ok", said, hint: None });
+    fn ok(&mut self, what: &'static str, said: String) {
+        self.lines.push(Check { what, state: "ok", said, hint: None });
     }
 
-    fn odd(&mut self, check: &'static str, said: String) {
-        self.lines.push(Check { check, state: "odd", said, hint: None });
+    fn odd(&mut self, what: &'static str, said: String) {
+        self.lines.push(Check { what, state: "odd", said, hint: None });
     }
 
-    fn all_odd(&mut self, check: &'static str, said: Vec<String>) {
+    fn all_odd(&mut self, what: &'static str, said: Vec<String>) {
         for said in said {
-            self.odd(check, said);
+            self.odd(what, said);
         }
     }
 
-    fn bad(&mut self, check: &'static str, error: &anyhow::Error) {
+    fn bad(&mut self, what: &'static str, error: &anyhow::Error) {
         let text = format!("{error:#}");
         let (said, hint) = match text.split_once("\nhint: ") {
             Some((said, hint)) => (said.to_owned(), Some(hint.to_owned())),
@@ -190,19 +201,19 @@ impl Checks {
         if self.code == 0 {
             self.code = exit_code(error);
         }
-        self.lines.push(Check { check, state: "bad", said, hint });
+        self.lines.push(Check { what, state: "bad", said, hint });
     }
 }
 
 fn as_lines(checks: &Checks, out: &mut dyn Write) -> std::io::Result<()> {
-    for Check { check, state, said, hint } in &checks.lines {
+    for Check { what, state, said, hint } in &checks.lines {
         let padded = format!("{state:<3}");
         let state = match *state {
             "ok" => terminal::good(&padded),
             "odd" => terminal::odd(&padded),
             _ => terminal::bad(&padded),
         };
-        writeln!(out, "{state}  {check:<12}  {said}")?;
+        writeln!(out, "{state}  {what:<12}  {said}")?;
         if let Some(hint) = hint {
             writeln!(out, "{:<17}  hint: {hint}", "")?;
         }

@@ -102,7 +102,8 @@ fn to_keep(path: &Path, flags: &[(&str, String)], around: &Surroundings) -> Vec<
 fn write(path: &Path, keep: &[(&str, String)], force: bool) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let made = folder.map_or(Ok(()), fs::create_dir_all);
-    made.map_err(|cause| TextError::Unwritable { path: path.to_owned(), cause }).map_err(unwritable)?;
+    made.map_err(|cause| TextError::Unwritable { path: path.to_owned(), cause })
+        .map_err(|error| unwritable(&error))?;
     textfile::edit(path, |old| match old {
         Some(_) if !force => Err(Refused::There(path.to_owned())),
         _ => Ok(Zeroizing::new(template::config_toml(keep))),
@@ -111,11 +112,11 @@ fn write(path: &Path, keep: &[(&str, String)], force: bool) -> anyhow::Result<()
         Refused::There(path) => {
             Usage(format!("it is there already: {}\nhint: --force replaces it", path.display())).into()
         }
-        Refused::Text(error) => unwritable(error),
+        Refused::Text(error) => unwritable(&error),
     })
 }
 
-fn unwritable(error: TextError) -> anyhow::Error {
+fn unwritable(error: &TextError) -> anyhow::Error {
     Usage(error.to_string()).into()
 }
 

@@ -8,7 +8,7 @@ use crate::config::{SETTINGS, Setting};
 const HEAD: &str = "\
 # Configuration of hermux. `man 5 hermux` has it all, `hermux config show` what is in force.
 #
-# What begins with `#` and a letter, such as `#port = 3333`, is a default: remove the `#` to change it.
+# A line such as `#port = 3333` says the default: remove the `#` to change it.
 # A flag wins over the variable, the variable over this file, this file over the default.
 # Paths are relative to this file.
 ";
