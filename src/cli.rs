@@ -6,17 +6,42 @@
     reason = "these comments are the help texts, and a terminal shows backticks"
 )]
 
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
   hermux demo                      see it work, without a key
+  hermux config init               set up: a configuration, the first key, the first access token
   hermux keys add ann              put an OpenRouter key into tokens.csv
   hermux allow gen ci              make an access token for the caller `ci`
   hermux serve                     then use http://127.0.0.1:3333/api/v1
 
 Exit codes: 0 done, 1 the thing asked about is not well, 2 usage or configuration,
 3 could not find out.";
+
+/// The columns of tokens.csv besides `name` and `token`, and what they mean.
+pub const COLUMNS: &[(&str, &str)] = &[
+    ("account", "the account of the key, where hermux is to know better than OpenRouter tells"),
+    ("daily_requests", "how many attempts it may serve in a UTC day"),
+    ("daily_cost", "how many US dollars it may spend in a UTC day, such as 0.25"),
+    ("weight", "2 is lent twice as often as 1"),
+    ("models", "patterns of what it may serve, such as openai/*;*:free"),
+    ("enabled", "false rests it"),
+];
+
+/// The attributes behind an access token in allow.txt, and what they mean.
+pub const ATTRIBUTES: &[(&str, &str)] = &[
+    ("name", "what the caller is called, in logs and in the ledger"),
+    ("expires", "the last day (UTC), such as 2027-01-31, or a moment, 2027-01-31T18:00:00Z"),
+    ("models", "patterns of the models that may be used, such as openai/*,*:free"),
+    ("rpm", "how many requests a minute may have"),
+    ("daily_requests", "how many requests a UTC day may have"),
+    ("daily_cost", "how many US dollars a UTC day may cost, such as 0.25"),
+    ("keys", "the names of the keys that may serve it, such as ann,bob"),
+];
 
 const FILES: &str = "\
 Files:
@@ -25,12 +50,7 @@ Files:
   one is made beside the other of the two files, else in the working directory.
 
   tokens.csv has the columns name and token and may have these; an empty field is as good as none:
-    account         the account of the key, where hermux is to know better than OpenRouter tells
-    daily_requests  how many attempts it may serve in a UTC day
-    daily_cost      how many US dollars it may spend in a UTC day, such as 0.25
-    weight          2 is lent twice as often as 1
-    models          patterns of what it may serve, such as openai/*;*:free
-    enabled         false rests it
+{columns}
   In the column token a reference may stand in place of a key: env:NAME, file:PATH (relative to
   tokens.csv), or cmd:WORDS, a command whose first line is the key; no shell reads it, it has 10 s,
   and only `allow_commands = true` in config.toml lets it run. Lines that begin with # are comments.
@@ -41,7 +61,10 @@ Files:
   over the default. Paths in config.toml are relative to it.
 
 Log level:
-  HERMUX_LOG, else RUST_LOG (debug, or by module: info,hermux=debug), else -v and -q.";
+  HERMUX_LOG, else RUST_LOG (debug, or by module: info,hermux=debug), else -v and -q.
+
+Colors:
+  On a terminal, unless NO_COLOR is set; everywhere where CLICOLOR_FORCE is. --color wins over both.";
 
 const SERVE: &str = "\
 Durations are 30 (seconds), 30s, 5m, 1h30m or 7d; sizes 65536, 64KiB or 32MiB.
@@ -57,6 +80,81 @@ Examples:
   hermux demo
   hermux demo --scenario limits    see rate limits met and got round, live
   hermux demo --scenario outage    see a model fail and come back";
+
+const KEYS: &str = "\
+Examples:
+  hermux keys add ann
+  hermux keys list
+  hermux keys explain openai/gpt-4o-mini";
+
+const ALLOW: &str = "\
+Examples:
+  hermux allow gen ci              make an access token for the caller `ci`
+  hermux allow gen ci | pbcopy";
+
+const CONFIG: &str = "\
+Examples:
+  hermux config init               set up on this machine
+  hermux config path               which files are used, and why
+  hermux config show               every value, and where it stands
+  hermux config check && hermux serve";
+
+const CONFIG_PATH: &str = "\
+The JSON object has `files`, each with name (config, tokens, allow, data_dir), path, exists and why.
+
+Examples:
+  hermux config path
+  $EDITOR \"$(hermux config path --json | jq -r '.files[] | select(.name == \"tokens\") | .path')\"";
+
+const CONFIG_SHOW: &str = "\
+Takes the flags of `hermux serve` and shows what they would come to. Passwords in URLs, keys and
+access tokens are not shown.
+
+The JSON object has `settings`, each with name, value (null where there is none), default (null
+where it is not always the same), source (default, file, variable, flag) and from: the file with
+its line, the variable or the flag.
+
+Examples:
+  hermux config show
+  hermux config show --port 8080
+  hermux config show --json | jq '.settings[] | select(.source != \"default\")'";
+
+const CONFIG_INIT: &str = "\
+Without a terminal nothing is asked, and config.toml alone is written.
+
+Examples:
+  hermux config init
+  hermux config init --config /etc/hermux/config.toml";
+
+const CONFIG_CHECK: &str = "\
+Takes the flags of `hermux serve` and looks at all that it looks at before it opens its port: the
+configuration, tokens.csv, allow.txt, the certificates, the data directory with its ledger, and the
+address. Nothing is changed, and OpenRouter is not asked.
+
+The JSON object has `ok` and `checks`, each with check, state (ok, odd, bad), said and hint.
+
+Exit codes: 0 `serve` would start, else the one that it would end with: 1 the address can't be
+listened on, 2 the configuration or a file is not good.
+
+Examples:
+  hermux config check
+  hermux config check --address 0.0.0.0 --port 80
+  hermux config check --json | jq -r '.checks[] | select(.state == \"bad\") | .said'";
+
+const COMPLETIONS: &str = "\
+What is printed asks hermux itself at each TAB, so that it knows the names of keys and callers and
+is never out of date. Packages install it; else:
+
+  bash        echo 'eval \"$(hermux completions bash)\"' >> ~/.bashrc
+  zsh         echo 'eval \"$(hermux completions zsh)\"' >> ~/.zshrc    (below compinit)
+  fish        hermux completions fish > ~/.config/fish/completions/hermux.fish
+  PowerShell  'hermux completions powershell | Out-String | Invoke-Expression' >> $PROFILE
+  elvish      echo 'eval (hermux completions elvish | slurp)' >> ~/.config/elvish/rc.elv
+  nushell     hermux completions nushell | save -f ($nu.user-autoload-dirs.0 | path join hermux.nu)
+
+Examples:
+  hermux completions bash
+  source <(hermux completions zsh)";
 
 const KEYS_ADD: &str = "\
 The key is asked for without being shown, or read from standard input; it is never taken as
@@ -168,10 +266,77 @@ const UPSTREAM: &str = "Upstream";
 const BOUNDS: &str = "Bounds";
 const GLOBAL: &str = "Files and logs";
 
-/// The whole command line, for parsing and for whatever is generated from it.
+/// The commands as `hermux help` groups them.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Serve", &["serve", "demo"]),
+    ("Keys and access tokens", &["keys", "allow"]),
+    ("See what happens", &["stats"]),
+    ("Set up", &["config", "completions", "help"]),
+];
+
+/// The whole command line, for whatever is generated from it.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Parses what was typed; shows help, or what is wrong with it, and ends the process where there is nothing to do.
+#[must_use]
+pub fn parse() -> Cli {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let mut command = grouped(command()).color(color_typed(&typed));
+    let matches = command.try_get_matches_from_mut(typed).unwrap_or_else(|error| error.exit());
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+/// The same command, its help with the subcommands in groups, which clap does not know.
+fn grouped(mut command: clap::Command) -> clap::Command {
+    command.build();
+    let styles = command.get_styles().clone();
+    let (header, literal) = (styles.get_header(), styles.get_literal());
+    let mut template = format!(
+        "{{about-with-newline}}\n{header}Usage:{header:#} {literal}hermux{literal:#} [OPTIONS] <COMMAND>\n"
+    );
+    for (heading, names) in GROUPS {
+        let _ = writeln!(template, "\n{header}{heading}:{header:#}");
+        for sub in names.iter().filter_map(|name| command.find_subcommand(name)) {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(template, "  {literal}{:<11}{literal:#}  {about}", sub.get_name());
+        }
+    }
+    template.push_str("\n{all-args}{after-help}");
+    command
+        .help_template(template)
+        .override_usage("hermux [OPTIONS] <COMMAND>")
+        .mut_subcommands(|sub| sub.hide(true))
+}
+
+/// What the help of `flag` says, and the default that it names, for where neither stands among flags.
+#[must_use]
+pub fn explained(flag: &clap::Arg) -> (String, Option<String>) {
+    let mut help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut take = |sign: &str| {
+        let begin = help.find(sign)?;
+        let end = begin + help[begin..].find(']')?;
+        let inside = help[begin + sign.len()..end].to_owned();
+        help.replace_range(begin..=end, "");
+        Some(inside)
+    };
+    take("[env: ");
+    let default = take("[default: ");
+    (help.trim_end().to_owned(), default)
+}
+
+/// What follows `--color`, since help is shown before anything is parsed.
+fn color_typed(typed: &[OsString]) -> ColorChoice {
+    let mut words = typed.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        let when = if word == "--color" { words.next() } else { word.strip_prefix("--color=") };
+        if let Some(choice) = when.and_then(|when| when.parse().ok()) {
+            return choice;
+        }
+    }
+    ColorChoice::Auto
 }
 
 /// A multiplexing streaming proxy for OpenRouter, and the toolkit around it.
@@ -180,7 +345,7 @@ pub fn command() -> clap::Command {
 /// OpenRouter keys behind. Each request gets the key that was used least today.
 #[derive(Debug, Parser)]
 #[command(name = "hermux", version, arg_required_else_help = true, subcommand_required = true)]
-#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{FILES}"))]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", files()))]
 pub struct Cli {
     /// What applies to every command.
     #[command(flatten)]
@@ -203,14 +368,29 @@ pub enum Command {
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
     /// Manage the OpenRouter keys in tokens.csv
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = KEYS)]
     Keys(KeysCommand),
     /// Manage the access tokens in allow.txt
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = ALLOW)]
     Allow(AllowCommand),
     /// Show requests, attempts, tokens and cost of each key today (UTC)
     #[command(after_help = STATS)]
     Stats(StatsArgs),
+    /// Set hermux up, and see what it goes by
+    #[command(subcommand, arg_required_else_help = true, after_help = CONFIG)]
+    Config(ConfigCommand),
+    /// Print what a shell needs to complete hermux's commands
+    #[command(after_help = COMPLETIONS)]
+    Completions(CompletionsArgs),
+}
+
+/// [`FILES`] with the columns.
+fn files() -> String {
+    let columns = COLUMNS.iter().fold(String::new(), |mut text, (name, meaning)| {
+        let _ = writeln!(text, "    {name:<15} {meaning}");
+        text
+    });
+    FILES.replace("{columns}", &columns)
 }
 
 /// What applies to every command.
@@ -238,6 +418,9 @@ pub struct GlobalArgs {
     /// Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// When there are colors
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
 }
 
 /// `hermux serve`.
@@ -496,13 +679,100 @@ pub struct StatsArgs {
     pub json: bool,
 }
 
+/// `hermux config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show which files are used, and why
+    #[command(after_help = CONFIG_PATH)]
+    Path(ConfigPathArgs),
+    /// Show every value and where it stands
+    #[command(after_help = CONFIG_SHOW)]
+    Show(Box<ConfigShowArgs>),
+    /// Write a config.toml that explains every key; on a terminal also ask for the first key and make an access token
+    #[command(after_help = CONFIG_INIT)]
+    Init(ConfigInitArgs),
+    /// Check everything that `hermux serve` would check before it opens its port
+    #[command(after_help = CONFIG_CHECK)]
+    Check(Box<ConfigCheckArgs>),
+}
+
+/// `hermux config path`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigPathArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hermux config show`.
+#[derive(Debug, Args)]
+#[command(mut_args(|arg| if arg.get_id() == "json" { arg } else { arg.hide(true) }))]
+pub struct ConfigShowArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Those of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// `hermux config init`.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigInitArgs {
+    /// Replace a config.toml that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `hermux config check`.
+#[derive(Debug, Args)]
+#[command(mut_args(|arg| if arg.get_id() == "json" { arg } else { arg.hide(true) }))]
+pub struct ConfigCheckArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Those of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// `hermux completions`.
+#[derive(Clone, Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which one
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+    /// PowerShell
+    #[value(alias = "pwsh")]
+    Powershell,
+    /// elvish
+    Elvish,
+    /// nushell
+    #[value(alias = "nu")]
+    Nushell,
+}
+
 impl Cli {
     /// What was typed, as pairs of setting and raw text.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let mut typed = self.global.settings();
-        if let Command::Serve(args) = &self.command {
-            typed.extend(args.settings());
+        match &self.command {
+            Command::Serve(args) => typed.extend(args.settings()),
+            Command::Config(ConfigCommand::Show(args)) => typed.extend(args.serve.settings()),
+            Command::Config(ConfigCommand::Check(args)) => typed.extend(args.serve.settings()),
+            _ => {}
         }
         typed
     }

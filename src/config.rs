@@ -1,6 +1,7 @@
 //! The one configuration: defaults, then the file, then the environment, then flags; resolved and checked once.
 
 mod layers;
+pub mod origin;
 mod value;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use layers::{Entry, Source};
+use origin::{Place, Resolved};
 
 pub use layers::Surroundings;
 pub(crate) use value::wait;
@@ -112,6 +114,8 @@ pub struct Setting {
     pub name: &'static str,
     /// The default as one would write it, or empty where there is none that is always the same.
     pub default: &'static str,
+    /// What it is for, where no flag of this name says so.
+    pub about: &'static str,
     /// Whether the value is a path, which in `config.toml` is relative to that file.
     is_path: bool,
     set: fn(&mut Config, &str) -> Result<(), String>,
@@ -141,10 +145,11 @@ impl Setting {
 macro_rules! settings {
     (@is_path path) => { true };
     (@is_path $parser:ident) => { false };
-    ($($name:ident $default:literal $parser:ident $(($($bound:expr),+))? => $field:ident;)+) => {
+    ($($(#[doc = $about:literal])* $name:ident $default:literal $parser:ident $(($($bound:expr),+))? => $field:ident;)+) => {
         &[$(Setting {
             name: stringify!($name),
             default: $default,
+            about: concat!($($about,)* "").trim_ascii(),
             is_path: settings!(@is_path $parser),
             set: |config, text| {
                 config.$field = value::$parser(text $(, $($bound),+)?)?.into();
@@ -185,6 +190,7 @@ pub const SETTINGS: &[Setting] = settings! {
     replay_size        "32MiB"                         size(0, 1 << 30) => replay_bytes;
     replay_total       "256MiB"                        size(0, 1 << 40) => replay_total;
     log_format         "text"                          log_format => log_format;
+    /// How much is logged: 0 as usual, 1 more, 2 every detail, -1 less, -2 errors alone
     verbosity          "0"                             verbosity => verbosity;
 };
 
@@ -202,6 +208,13 @@ impl Config {
 
     /// The same with surroundings of the caller's choice.
     pub fn resolve(flags: &[(&str, String)], around: &Surroundings) -> Result<Self, Errors> {
+        let Resolved { config, wrong, .. } = Self::trace(flags, around);
+        if wrong.is_empty() { Ok(config) } else { Err(Errors(wrong)) }
+    }
+
+    /// The same with where each value stands, also where something is wrong; what is wrong is left at a weaker layer's value.
+    #[must_use]
+    pub fn trace(flags: &[(&str, String)], around: &Surroundings) -> Resolved {
         let mut config = Self::unset();
         let mut wrong = Vec::new();
         let entries = layers::entries(flags, around, &mut config.warnings, &mut wrong);
@@ -214,7 +227,8 @@ impl Config {
             Ok(filter) => config.log = filter.unwrap_or_else(|| by_verbosity(config.verbosity)),
             Err(problem) => wrong.push(problem),
         }
-        config.find_places(around);
+        let mut places = vec![Place::of_config_file(flags, around)];
+        config.find_places(around, &mut places);
         config.check_no_auth(&entries, &mut wrong);
         if !config.upstream.tls && !is_loopback(&config.upstream.host) {
             let host = &config.upstream.host;
@@ -222,7 +236,7 @@ impl Config {
                 .warnings
                 .push(format!("keys travel without encryption, since upstream is plain http: {host}"));
         }
-        if wrong.is_empty() { Ok(config) } else { Err(Errors(wrong)) }
+        Resolved::new(config, entries, places, wrong)
     }
 
     /// A configuration before any layer; the defaults are a layer of their own.
@@ -265,32 +279,48 @@ impl Config {
 
     /// Fills the places that nobody named. A file that stands nowhere yet belongs beside the other one,
     /// else into the working directory.
-    fn find_places(&mut self, around: &Surroundings) {
+    fn find_places(&mut self, around: &Surroundings, places: &mut Vec<Place>) {
         let find = |name: &str| {
             let here = PathBuf::from(name);
             let there = around.config_dir.as_ref().map(|folder| folder.join(name));
             match there {
-                _ if around.working_dir.join(name).exists() => Some(here),
-                Some(there) if there.exists() => Some(there),
+                _ if around.working_dir.join(name).exists() => Some((here, "found in the working directory")),
+                Some(there) if there.exists() => Some((there, "found in the user's configuration directory")),
                 _ => None,
             }
         };
         let unnamed = |path: &Path| path.as_os_str().is_empty();
         let tokens = unnamed(&self.tokens).then(|| find("tokens.csv"));
         let allow = unnamed(&self.allow).then(|| find("allow.txt"));
-        let beside = |other: &Option<Option<PathBuf>>, name: &str| match other {
-            Some(Some(other)) => other.with_file_name(name),
-            _ => PathBuf::from(name),
+        let beside = |other: &Option<Option<(PathBuf, &str)>>, name: &str, why| match other {
+            Some(Some((other, _))) => (other.with_file_name(name), why),
+            _ => (PathBuf::from(name), "in the working directory, where it would be made"),
         };
+        let mut why = [None; 3];
         if let Some(found) = &tokens {
-            self.tokens = found.clone().unwrap_or_else(|| beside(&allow, "tokens.csv"));
+            let found = found.clone();
+            let (path, found) = found
+                .unwrap_or_else(|| beside(&allow, "tokens.csv", "beside allow.txt, where it would be made"));
+            (self.tokens, why[0]) = (path, Some(found));
         }
         if let Some(found) = &allow {
-            self.allow = found.clone().unwrap_or_else(|| beside(&tokens, "allow.txt"));
+            let found = found.clone();
+            let (path, found) = found
+                .unwrap_or_else(|| beside(&tokens, "allow.txt", "beside tokens.csv, where it would be made"));
+            (self.allow, why[1]) = (path, Some(found));
         }
         if unnamed(&self.data_dir) {
             // A service may have no home at all.
-            self.data_dir = around.data_dir.clone().unwrap_or_else(|| PathBuf::from(".hermux"));
+            let user = around.data_dir.clone();
+            let (path, found) = match user {
+                Some(user) => (user, "the user's data directory"),
+                None => (PathBuf::from(".hermux"), "in the working directory, since there is no home"),
+            };
+            (self.data_dir, why[2]) = (path, Some(found));
+        }
+        let found = [("tokens", &self.tokens), ("allow", &self.allow), ("data_dir", &self.data_dir)];
+        for ((name, path), why) in found.into_iter().zip(why) {
+            places.push(Place::new(name, path, around, why.map(str::to_owned)));
         }
     }
 

@@ -1,12 +1,14 @@
-//! The binary: parse, run, print the error, exit code; nothing else.
+//! The binary: complete or parse, run, print the error, exit code; nothing else.
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use hermux::{cli, commands};
 
 fn main() -> ExitCode {
-    commands::run(cli::Cli::parse()).unwrap_or_else(|error| {
+    if commands::answered() {
+        return ExitCode::SUCCESS;
+    }
+    commands::run(cli::parse()).unwrap_or_else(|error| {
         commands::print(&error);
         commands::exit_code(&error).into()
     })

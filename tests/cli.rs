@@ -129,7 +129,7 @@ fn every_setting_has_its_flag_and_every_flag_its_setting() {
     for flag in flags {
         let id = flag.get_id().as_str();
         assert!(
-            ["config", "verbose", "quiet", "help", "version"].contains(&id)
+            ["config", "verbose", "quiet", "color", "help", "version"].contains(&id)
                 || hermux::config::SETTINGS.iter().any(|setting| setting.name == id),
             "{id}"
         );

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use clap::Command;
-use clap_complete::Shell;
-use clap_mangen::Man;
+use hermux::cli::Shell;
+
+#[path = "generated/manual.rs"]
+mod manual;
 
 const CURE: &str = "HERMUX_GENERATE=1 cargo test --test generated";
 
@@ -17,42 +18,21 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 #[test]
 fn completions_are_those_of_the_command_line() {
-    let mut files = Files::new();
-    for shell in [Shell::Bash, Shell::Elvish, Shell::Fish, Shell::PowerShell, Shell::Zsh] {
-        let name = match shell {
-            Shell::Bash => "hermux.bash",
-            Shell::Elvish => "hermux.elv",
-            Shell::Fish => "hermux.fish",
-            Shell::PowerShell => "_hermux.ps1",
-            _ => "_hermux",
-        };
-        let mut text = Vec::new();
-        clap_complete::generate(shell, &mut hermux::cli::command(), "hermux", &mut text);
-        files.insert(name.to_owned(), text);
-    }
-    compare("completions", &files);
+    let files = [
+        ("hermux.bash", Shell::Bash),
+        ("_hermux", Shell::Zsh),
+        ("hermux.fish", Shell::Fish),
+        ("_hermux.ps1", Shell::Powershell),
+        ("hermux.elv", Shell::Elvish),
+        ("hermux.nu", Shell::Nushell),
+    ];
+    let files = files.map(|(name, shell)| (name.to_owned(), hermux::commands::completion(shell)));
+    compare("completions", &Files::from(files));
 }
 
 #[test]
 fn man_pages_are_those_of_the_command_line() {
-    let mut command = hermux::cli::command().disable_help_subcommand(true);
-    command.build();
-    let mut files = Files::new();
-    pages(&command, "hermux", &mut files);
-    compare("man", &files);
-}
-
-/// One page for `command`, called `name`, and for each of its subcommands.
-fn pages(command: &Command, name: &str, files: &mut Files) {
-    for sub in command.get_subcommands() {
-        pages(sub, &format!("{name}-{}", sub.get_name()), files);
-    }
-    let mut text = Vec::new();
-    // Without a date: a page would differ each day.
-    let version = concat!("hermux ", env!("CARGO_PKG_VERSION"));
-    let page = Man::new(command.clone()).title(name).source(version).manual("hermux manual");
-    page.render(&mut text).expect("a write to memory does not fail");
-    files.insert(format!("{name}.1"), text);
+    compare("man", &manual::all());
 }
 
 /// Compares `files` with those in `folder`, or puts them there when asked to.

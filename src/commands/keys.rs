@@ -13,11 +13,14 @@ mod words;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::cli::KeysCommand;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::keys::KeyName;
 use crate::keys::reference::Commands;
+use crate::secret::Secret;
 
 /// Does what was typed behind `hermux keys`.
 pub(super) fn run(
@@ -27,8 +30,7 @@ pub(super) fn run(
     out: &mut dyn Write,
     told: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let commands = Commands::allowed_if(config.allow_commands);
-    let files = Files { tokens: &config.tokens, data_dir: &config.data_dir, commands };
+    let files = files(config);
     match command {
         KeysCommand::Add(args) => add::run(args, files, config, clock, told),
         KeysCommand::List(args) => list::run(args, files, clock.now(), out, told),
@@ -41,6 +43,31 @@ pub(super) fn run(
         KeysCommand::Reset(args) => reset::run(args, files, clock, told),
     }
 }
+
+/// Adds the first key, which somebody was asked for, after `OpenRouter` was asked about it.
+pub(super) fn add_first(
+    name: &KeyName,
+    key: &Secret,
+    config: &Config,
+    clock: &Clock,
+    told: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let files = files(config);
+    add::put(name, key, Some(PATIENCE), (known::rows(files.tokens)?, files), config, clock, told)
+}
+
+/// Whether the file has any keys.
+pub(super) fn are_there(config: &Config) -> anyhow::Result<bool> {
+    Ok(!known::rows(&config.tokens)?.is_empty())
+}
+
+fn files(config: &Config) -> Files<'_> {
+    let commands = Commands::allowed_if(config.allow_commands);
+    Files { tokens: &config.tokens, data_dir: &config.data_dir, commands }
+}
+
+/// How long `OpenRouter` may take to tell of the first key.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where keys and what is known of them are kept, and whether commands may tell keys.
 #[derive(Clone, Copy, Debug)]

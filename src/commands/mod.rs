@@ -2,10 +2,14 @@
 
 mod allow;
 mod ask;
+mod complete;
+mod config;
 mod demo;
 mod keys;
 pub mod serve;
 mod stats;
+mod table;
+mod terminal;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -15,7 +19,7 @@ use anyhow::Context;
 use crate::access::file::FileError as AllowError;
 use crate::cli::{AllowCommand, Cli, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{Config, Errors};
 use crate::control::AskError;
 use crate::keys::file::FileError as TokensError;
 use crate::ledger::OpenError;
@@ -23,23 +27,36 @@ use crate::ledger::query::QueryError;
 use crate::logging;
 use crate::upstream::SetupError;
 
+pub use complete::{answered, completion};
+
 /// Does what was typed.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    terminal::look(cli.global.color);
+    let (mut out, mut told) = (io::stdout(), io::stderr());
+    match &cli.command {
+        Command::Config(command) => return config::run(command, &cli.settings(), &mut out, &mut told),
+        Command::Completions(args) => {
+            out.write_all(&completion(args.shell))?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
     let mut config = Config::load(&cli.settings())?;
     if let Command::Demo(args) = &cli.command {
         demo::show_requests(args, &mut config);
     }
-    logging::start(&config)?;
+    logging::start(&config, terminal::colors_on_stderr())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (mut out, mut told) = (io::stdout(), io::stderr());
     let done = match cli.command {
         Command::Serve(_) => serve::run(&config),
         Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
+        Command::Config(_) | Command::Completions(_) => unreachable!("they were done before"),
     }?;
     out.flush()?;
     Ok(done)
@@ -57,7 +74,7 @@ struct Usage(String);
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if is_broken_pipe(error) {
         0
-    } else if error.is::<config::Errors>()
+    } else if error.is::<Errors>()
         || error.is::<Usage>()
         || error.is::<TokensError>()
         || error.is::<AllowError>()
@@ -79,8 +96,10 @@ pub fn print(error: &anyhow::Error) {
     }
     let mut text = String::new();
     for line in format!("{error:#}").lines() {
-        let begin = if line.starts_with("hint: ") { "" } else { "error: " };
-        text.extend([begin, line, "\n"]);
+        if !line.starts_with("hint: ") {
+            text.extend([&terminal::error("error:"), " "]);
+        }
+        text.extend([line, "\n"]);
     }
     // Who closed stderr does not want to know.
     let _ = io::stderr().write_all(text.as_bytes());

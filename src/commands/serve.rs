@@ -1,7 +1,7 @@
 //! `hermux serve`, the composition root: opens files, ledger, pool and listener, wires them, and waits.
 
 mod files;
-mod listen;
+pub(super) mod listen;
 mod poll;
 pub(super) mod recall;
 

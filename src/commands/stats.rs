@@ -90,6 +90,7 @@ fn table(keys: &[KeyUse], day: Day, data_dir: &Path) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!("today, {day} (UTC)\n\n");
+    super::table::fit(&mut table);
     for line in table.lines() {
         let _ = writeln!(text, "{}", line.trim());
     }

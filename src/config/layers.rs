@@ -42,7 +42,7 @@ impl Surroundings {
     }
 
     /// The value of a variable that is set to something, or what is wrong with it.
-    fn variable(&self, name: &str) -> Option<Result<&str, String>> {
+    pub(super) fn variable(&self, name: &str) -> Option<Result<&str, String>> {
         let (_, value) = self.variables.iter().find(|(other, value)| other == name && !value.is_empty())?;
         Some(value.to_str().ok_or_else(|| format!("{name}: not UTF-8")))
     }
@@ -107,24 +107,32 @@ fn defaults() -> Vec<Entry> {
         .collect()
 }
 
-/// Path and text of `config.toml`: the one that was named, else the user's where there is one.
-fn config_file(flags: &[(&str, String)], around: &Surroundings) -> Result<Option<(PathBuf, String)>, String> {
+/// Where `config.toml` is looked for, and who named the place where somebody did.
+pub(super) fn config_path(
+    flags: &[(&str, String)],
+    around: &Surroundings,
+) -> Result<Option<(PathBuf, Option<&'static str>)>, String> {
     let flag = flags.iter().find(|(name, _)| *name == "config").map(|(_, path)| ("--config", path.as_str()));
     let named = match (flag, around.variable("HERMUX_CONFIG").transpose()?) {
         (Some(flag), _) => Some(flag),
         (None, Some(path)) => Some(("HERMUX_CONFIG", path)),
         (None, None) => None,
     };
-    let path = match (named, &around.config_dir) {
-        (Some((_, path)), _) => PathBuf::from(path),
-        (None, Some(folder)) => folder.join("config.toml"),
-        (None, None) => return Ok(None),
-    };
+    Ok(match (named, &around.config_dir) {
+        (Some((source, path)), _) => Some((PathBuf::from(path), Some(source))),
+        (None, Some(folder)) => Some((folder.join("config.toml"), None)),
+        (None, None) => None,
+    })
+}
+
+/// Path and text of `config.toml`: the one that was named, else the user's where there is one.
+fn config_file(flags: &[(&str, String)], around: &Surroundings) -> Result<Option<(PathBuf, String)>, String> {
+    let Some((path, named)) = config_path(flags, around)? else { return Ok(None) };
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
         Err(error) => {
-            let source = named.map_or(String::new(), |(source, _)| format!("{source}: "));
+            let source = named.map_or(String::new(), |source| format!("{source}: "));
             Err(match error.kind() {
                 io::ErrorKind::NotFound => format!("{source}no such file: {}", path.display()),
                 io::ErrorKind::InvalidData => format!("{source}not UTF-8: {}", path.display()),

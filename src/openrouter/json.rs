@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::{Scanner, Text};
+    use super::Scanner;
 
     #[test]
     fn a_string_ends_at_its_own_quote() {

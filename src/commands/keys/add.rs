@@ -45,7 +45,22 @@ pub(super) fn run(
         return Err(unfit(Problem::NameTwice { name, first: row.line }).into());
     }
     let token = if args.stdin { from_stdin(io::stdin().lock())? } else { asked(&name)? };
-    let key = Newcomers::new(rows, files).key(&name, &token).map_err(unfit)?;
+    put(&name, &token, check, (rows, files), config, clock, told)
+}
+
+/// Adds one key to `rows`, those of the file, after `OpenRouter` was asked about it for so long as `check` says.
+pub(super) fn put(
+    name: &KeyName,
+    token: &Secret,
+    check: Option<Duration>,
+    (rows, files): (Vec<Row>, Files<'_>),
+    config: &Config,
+    clock: &Clock,
+    told: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let path = files.tokens;
+    let unfit = |problem| FileError::Unfit { path: path.to_owned(), problem };
+    let key = Newcomers::new(rows, files).key(name, token).map_err(unfit)?;
     if file::is_odd(&key) {
         writeln!(told, "warning: {ODD}")?;
     }
@@ -68,7 +83,7 @@ pub(super) fn run(
             },
         }
     }
-    file::add(path, &name, &token)?;
+    file::add(path, name, token)?;
     writeln!(told, "added `{name}` to {}", path.display())?;
     Ok(ExitCode::SUCCESS)
 }

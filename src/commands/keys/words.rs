@@ -123,7 +123,7 @@ pub(super) fn rfc3339(at_ms: i64) -> Option<String> {
     Timestamp::from_millisecond(at_ms).ok().map(|at| at.to_string())
 }
 
-/// A table as hermux prints them: without lines and colors, as wide as its content, the same on every terminal and in a file.
+/// A table as hermux prints them: without lines and colors, as wide as its content, folded on a terminal that is narrower.
 pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table
@@ -139,6 +139,7 @@ pub(super) fn lines(mut table: Table, numbers: std::ops::Range<usize>) -> String
     for column in table.column_iter_mut().skip(numbers.start).take(numbers.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    crate::commands::table::fit(&mut table);
     // Each cell has a blank before it, and those of the first column are not wanted.
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
     table.lines().fold(String::new(), |text, line| text + &bare(&line) + "\n")

@@ -11,7 +11,7 @@ const BACKLOG: i32 = 4096;
 
 /// Binds the one listening socket, which the workers share: a port that somebody else has, another
 /// hermux included, is an error.
-pub(super) fn bind(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+pub(in crate::commands) fn bind(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let at = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))
         .context("could not make a socket")?;
