@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::access::file::FileError as AllowError;
-use crate::cli::{AllowCommand, Cli, Command};
+use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::control::AskError;
@@ -35,7 +35,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(_) => serve::run(&config),
         Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
-        Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
+        Command::Allow(command) => allow::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
     }?;
     out.flush()?;

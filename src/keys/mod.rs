@@ -9,6 +9,7 @@ mod quota;
 pub mod state;
 mod terms;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,6 +63,12 @@ impl KeyName {
     #[must_use]
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<str> for KeyName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

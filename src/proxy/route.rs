@@ -244,6 +244,18 @@ fn is_management(below: &[u8]) -> bool {
         || MANAGEMENT_BELOW.iter().any(|(parent, child)| is(first, parent) && is(second, child))
 }
 
+/// `path`, below the mount, as the most lenient server would read it: decoded, in lower case, without what is noise.
+pub(super) fn plainly(path: &str) -> String {
+    let decoded = decode_wholly(path);
+    let segments = segments(&decoded).map(|segment| String::from_utf8_lossy(segment).to_ascii_lowercase());
+    segments.fold(String::with_capacity(path.len()), |plain, segment| plain + "/" + &segment)
+}
+
+/// Whether a POST to `path`, below the mount, runs a model.
+pub(super) fn is_inference(path: &str) -> bool {
+    kind(&Method::POST, path).0
+}
+
 /// A name for the path in the ledger and the log: ids of resources are left out, so that names stay few,
 /// and so is whatever looks like a key or an access token that was pasted there.
 pub(super) fn label(path: &str) -> String {
