@@ -376,7 +376,7 @@ mod tests {
         let allowance = |given: &[(&str, &str)]| {
             let mut line = String::from("token-of-ann-1234567 name=ann");
             for (name, value) in given {
-                line += &format!(" {name}={value}");
+                line.extend([" ", name, "=", value]);
             }
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("allow.txt"), line).unwrap();

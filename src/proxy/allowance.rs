@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 
+use super::body::RequestBody;
 use super::owned::can_be_read;
 use super::refusal::Refusal;
 use super::route::{self, Route};
@@ -33,12 +34,6 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// Counts one more request, or refuses it.
-    pub(super) fn take(allowance: &Arc<Allowance>, now: Time) -> Result<Self, Refusal> {
-        allowance.take(now).map_err(|over| Refusal::over(over, now))?;
-        Ok(Self { allowance: Arc::clone(allowance), at: now, left: Cell::new(false) })
-    }
-
     /// An attempt leaves, so that it counts whatever becomes of it.
     pub(super) fn leaves(&self) {
         self.left.set(true);
@@ -62,32 +57,51 @@ impl Drop for Charge {
 /// may run models, as batches do, or come to do so.
 const RUNS_NONE: [&str; 5] = ["/files", "/containers", "/presets", "/vault", "/messages/count_tokens"];
 
-/// Refuses, before its body is read, what the body can't change: a request for which nothing is left, and one that may run
-/// what is not seen here.
+/// Refuses, before its body is read, what the body can't change: a request for which nothing is left, one that may run what
+/// is not seen here, and one for a model that its caller may not use. Tells whether the answer is a list of models, of which
+/// the caller may see some only.
 pub(super) fn admit(
     allowance: &Allowance,
     method: &Method,
     route: &Route<'_>,
     now: Time,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     let terms = &allowance.terms;
     if route.inference {
-        return allowance.look(now).map_err(|over| Refusal::over(over, now));
+        return allowance.look(now).map(|()| false).map_err(|over| Refusal::over(over, now));
     }
-    let only_looks = [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method);
-    if only_looks || (terms.models.is_empty() && !terms.bounds_use()) {
-        return Ok(());
+    if terms.models.is_empty() && !terms.bounds_use() {
+        return Ok(false);
     }
     // However it is spelled.
     let path = route::plainly(route.path);
-    let is_below =
-        |known: &&str| path.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    RUNS_NONE.iter().any(|known| is_below(&known)).then_some(()).ok_or(Refusal::Unseen)
+    if ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method) {
+        let is_below = |known: &str| {
+            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        return RUNS_NONE.iter().any(|known| is_below(known)).then_some(false).ok_or(Refusal::Unseen);
+    }
+    if terms.models.is_empty() {
+        return Ok(false);
+    }
+    match catalogue::shown(&path) {
+        None => Ok(false),
+        Some(Shows::List) => Ok(true),
+        Some(Shows::Model(model)) => may_use(terms, &model).map(|()| false),
+        Some(Shows::Count) => Err(Refusal::ModelsUnclear("those are not counted; GET /models lists them")),
+    }
+}
+
+/// Counts a request of inference once it is known what it runs.
+pub(super) fn charge(allowance: &Arc<Allowance>, body: &RequestBody, now: Time) -> Result<Charge, Refusal> {
+    may_run(&allowance.terms, body.is_whole().then(|| body.beginning()))?;
+    allowance.take(now).map_err(|over| Refusal::over(over, now))?;
+    Ok(Charge { allowance: Arc::clone(allowance), at: now, left: Cell::new(false) })
 }
 
 /// Refuses a request of inference that runs, or may run, a model that its caller may not use. `body` is all of it, or none
 /// where it is too large to be kept.
-pub(super) fn may_run(terms: &Terms, body: Option<&[u8]>) -> Result<(), Refusal> {
+fn may_run(terms: &Terms, body: Option<&[u8]>) -> Result<(), Refusal> {
     if terms.models.is_empty() {
         return Ok(());
     }
@@ -113,27 +127,6 @@ fn may_use(terms: &Terms, model: &str) -> Result<(), Refusal> {
 
 fn is_among(terms: &Terms, model: &str) -> bool {
     terms.models.is_empty() || terms.models.iter().any(|pattern| matches(pattern, model))
-}
-
-/// Whether the answer is a list of models of which the caller may see some only; a refusal where it may not see what is
-/// asked for.
-pub(super) fn sees_some(terms: &Terms, route: &Route<'_>) -> Result<bool, Refusal> {
-    if terms.models.is_empty() || route.inference {
-        return Ok(false);
-    }
-    match catalogue::shown(&route::plainly(route.path)) {
-        None => Ok(false),
-        Some(Shows::List) => Ok(true),
-        Some(Shows::Model(model)) => may_use(terms, &model).map(|()| false),
-        Some(Shows::Count) => Err(Refusal::ModelsUnclear("those are not counted; GET /models lists them")),
-    }
-}
-
-/// The headers of a request whose answer is to be taken apart: it has to come whole, whatever its caller has of it already.
-pub(super) fn wanting_all(headers: &mut HeaderMap) {
-    headers.remove(IF_NONE_MATCH);
-    headers.remove(IF_MODIFIED_SINCE);
-    headers.remove(http::header::RANGE);
 }
 
 /// A list of models without those that the caller may not use. Errors pass; what is not understood is refused.

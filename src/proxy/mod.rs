@@ -28,7 +28,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use self::allowance::Charge;
 use self::attempt::{Answered, Demand};
 use self::body::{Keep, Kept, RequestBody};
 use self::budget::Budget;
@@ -209,21 +208,13 @@ impl Worker {
         }
         let max_wait = headers::max_wait(&parts.headers, settings.max_wait)?;
 
-        let mut sees_some = false;
-        if let Some(allowance) = &allowance {
-            allowance::admit(allowance, &parts.method, &route, self.shared.clock.now())?;
-            sees_some = allowance::sees_some(&allowance.terms, &route)?;
-        }
-
-        match route.own {
-            Some(Own::Key) => {
-                let now = self.shared.clock.now();
-                return Ok(account::key_answer(&self.shared.keys.state(now), allowance.as_deref(), now));
-            }
-            Some(Own::Credits) => {
-                return Ok(Box::pin(self.credits(parts, name, access_token, allowance.as_deref())).await?);
-            }
-            None => {}
+        let sees_some = match &allowance {
+            Some(allowance) => allowance::admit(allowance, &parts.method, &route, self.shared.clock.now())?,
+            None => false,
+        };
+        if let Some(own) = route.own {
+            let answer = self.own_answer(own, parts, name, access_token, allowance.as_deref());
+            return Ok(Box::pin(answer).await?);
         }
 
         let most =
@@ -237,19 +228,11 @@ impl Worker {
             Wanted::default()
         };
         let owner = self.owner(&route, body.beginning(), &wanted);
-        let charge = match &allowance {
-            Some(allowance) if route.inference => {
-                allowance::may_run(&allowance.terms, body.is_whole().then(|| body.beginning()))?;
-                Some(Charge::take(allowance, self.shared.clock.now())?)
-            }
-            _ => None,
-        };
+        let bounded = allowance.as_ref().filter(|_| route.inference);
+        let charge = bounded.map(|own| allowance::charge(own, &body, self.shared.clock.now())).transpose()?;
         // An answer that is to be read here must not come compressed.
         let is_read = sees_some || (route.makes.is_some() && !route.inference);
-        let mut plain = is_read.then(|| owned::wanting_plain(&parts.headers));
-        if let Some(headers) = plain.as_mut().filter(|_| sees_some) {
-            allowance::wanting_all(headers);
-        }
+        let plain = is_read.then(|| owned::wanting_plain(&parts.headers, sees_some));
         let class = match wanted.free {
             _ if !route.inference => Class::Other,
             true => Class::Free,
@@ -355,16 +338,22 @@ impl Worker {
         owned::read(body, headers, kind, &site, |id| affinity.own(id, maker, clock.now())).await
     }
 
-    /// Answers `GET /credits`.
-    async fn credits(
+    /// Answers for the pool, as far as the caller may use it.
+    async fn own_answer(
         &self,
+        own: Own,
         parts: &Parts,
         caller: Arc<str>,
         access_token: &[u8],
         allowance: Option<&Allowance>,
     ) -> Result<Response<ProxyBody>, Refusal> {
-        if let Some((allowance, most)) = allowance.and_then(|own| Some((own, own.terms.daily_cost?))) {
-            return Ok(account::budget_answer(most, allowance, self.shared.clock.now()));
+        let now = self.shared.clock.now();
+        match (own, allowance.and_then(|own| Some((own, own.terms.daily_cost?)))) {
+            (Own::Key, _) => return Ok(account::key_answer(&self.shared.keys.state(now), allowance, now)),
+            (Own::Credits, Some((allowance, most))) => {
+                return Ok(account::budget_answer(most, allowance, now));
+            }
+            (Own::Credits, None) => {}
         }
         let target = format!("{}/v1/credits", self.shared.settings.base);
         let keys = allowance.and_then(|allowance| allowance.terms.keys.as_ref());
