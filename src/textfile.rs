@@ -138,7 +138,7 @@ pub fn with_lines<'a>(text: Option<&Text>, lines: impl Iterator<Item = &'a str>)
         longer.push_str(line);
         added = longer;
     }
-    text.map_or_else(|| Zeroizing::new(format!("{}\n", *added)), |text| with_line(text, &added))
+    text.map_or_else(|| Zeroizing::new([added.as_str(), end].concat()), |text| with_line(text, &added))
 }
 
 /// `text` without the lines of these numbers, from 1, each with its own end; all else stays byte for byte.

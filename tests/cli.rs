@@ -398,7 +398,7 @@ fn files_are_found_here_then_in_the_configuration_directory_and_made_beside_each
     place.hermux(&["allow", "gen"]).env("HERMUX_ALLOW", "other.txt").assert().success();
     fs::write(there.join("config.toml"), "allow = \"third.txt\"").unwrap();
     place.hermux(&["allow", "gen"]).assert().success();
-    assert!(place.read("mine.txt").starts_with("hmx_") && place.read("other.txt").starts_with("hmx_"));
+    assert!(place.read("mine.txt").starts_with("sha256:") && place.read("other.txt").starts_with("sha256:"));
     assert!(there.join("third.txt").exists());
 }
 
@@ -407,7 +407,7 @@ fn a_named_configuration_file_is_read() {
     let place = Place::new();
     place.write("c.toml", "allow = \"named.txt\"\n");
     place.hermux(&["--config", "c.toml", "allow", "gen"]).assert().success();
-    assert!(place.read("named.txt").starts_with("hmx_"));
+    assert!(place.read("named.txt").starts_with("sha256:"));
     let output = place.hermux(&["allow", "gen", "--config", "nowhere.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(told(&output), "error: --config: no such file: nowhere.toml\n");

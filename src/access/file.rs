@@ -227,16 +227,15 @@ pub fn append(path: &Path, new: &[New<'_>]) -> Result<Vec<String>, FileError> {
         check_token(token).map_err(FileError::Unfit)?;
         let digest = Digest::of(token.as_bytes());
         callers.push(name.map_or_else(|| digest.short(), str::to_owned));
-        let mut line = match form {
-            Form::Plain => Zeroizing::new(token.to_owned()),
-            Form::Hashed => Zeroizing::new(format!("{HASHED}{digest}")),
-        };
-        let name = name.map(|name| format!("{}={}", Attribute::Name.word(), quoted(name)));
-        for text in name.into_iter().chain(Some(terms.text()).filter(|text| !text.is_empty())) {
-            line.push(' ');
-            line.push_str(&text);
-        }
-        added.push(line);
+        let name =
+            name.map(|name| format!(" {}={}", Attribute::Name.word(), quoted(name))).unwrap_or_default();
+        let terms = Some(terms.text()).filter(|text| !text.is_empty()).map(|text| format!(" {text}"));
+        let terms = terms.unwrap_or_default();
+        added.push(Zeroizing::new(match form {
+            // Put together at once: a text that grows leaves copies of the token behind.
+            Form::Plain => [token, &name, &terms].concat(),
+            Form::Hashed => format!("{HASHED}{digest}{name}{terms}"),
+        }));
     }
     textfile::edit(path, |old| {
         if let Some(old) = old {
