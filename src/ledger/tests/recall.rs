@@ -29,6 +29,8 @@ fn notes_are_there_after_a_restart_the_latest_of_each() {
     assert!(Ledger::in_memory(noon()).notes("key").is_empty());
 }
 
+const DAY: i64 = 86_400_000;
+
 #[test]
 fn callers_are_found_with_what_counts_for_them() {
     let directory = tempfile::tempdir().unwrap();
@@ -47,7 +49,6 @@ fn callers_are_found_with_what_counts_for_them() {
         entry.report.usage.cost = Some(5);
         entry.finish(Outcome::Complete);
     };
-    const DAY: i64 = 86_400_000;
     use_of("old", "x", "/chat/completions", 3 * DAY, 1);
     use_of("ann", "x", "/chat/completions", DAY, 1);
     use_of("ann", "x", "/chat/completions", 60_000, 1);
