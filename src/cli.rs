@@ -249,12 +249,55 @@ Examples:
   hermux keys reset --all";
 
 const ALLOW_GEN: &str = "\
-The token is printed once, alone on standard output, and appended to allow.txt; where it went
-is told on standard error.
+The token is printed once, alone on standard output; allow.txt gets its SHA-256, with the
+caller's name and limits. Where it went is told on standard error.
+
+A line of allow.txt is a token, or sha256: and its digest, and behind it any of these:
+    name            what the caller is called: name=ci, name=\"build server\"
+    expires         the last day (UTC), 2026-12-31, or a moment, 2026-12-31T18:00:00Z
+    models          patterns of what it may use: models=openai/*,*:free
+    rpm             requests within any minute
+    daily_requests  requests in a UTC day
+    daily_cost      US dollars in a UTC day, such as 0.25
+    keys            which keys of tokens.csv may serve it: keys=ann,bob
+and then # and a comment. A token alone with `# name` behind it has its caller's name there.
 
 Examples:
   hermux allow gen
-  hermux allow gen ci | pbcopy";
+  hermux allow gen ci | pbcopy
+  hermux allow gen intern --expires 30d --models '*:free' --rpm 20
+  hermux allow gen team --count 5 --daily-cost 2.50";
+
+const ALLOW_LIST: &str = "\
+The JSON object has `callers`, one for each line, each with name, id (the first 8 hex digits of
+the token's SHA-256), line, form (sha256 or plain), expires, expired, models, rpm,
+daily_requests, daily_cost_usd, keys, requests_today (of models), cost_today_usd and last_used
+(a moment, or where that is long ago a date). What is not limited or not known is null; times
+are RFC 3339, UTC. Lines with the same name are one caller, whose use is counted as one.
+
+Examples:
+  hermux allow list
+  hermux allow list --json | jq -r '.callers[] | select(.expired) | .name'";
+
+const ALLOW_REVOKE: &str = "\
+Removes each line of the caller and nothing else. A running server refuses the token from the
+next second on; what is under way ends in its own time.
+
+Exit codes: 0 revoked, 1 no such caller, or the answer was no.
+
+Examples:
+  hermux allow revoke ci
+  hermux allow revoke ba7816bf --yes    one of several tokens, by its id";
+
+const ALLOW_CHECK: &str = "\
+The token is asked for without being shown, or read from standard input; it is never taken as
+an argument, where other processes could see it.
+
+Exit codes: 0 valid, 1 unknown, expired or mistyped.
+
+Examples:
+  hermux allow check
+  pbpaste | hermux allow check";
 
 const STATS: &str = "\
 Examples:
@@ -659,9 +702,18 @@ pub struct KeysResetArgs {
 /// `hermux allow …`.
 #[derive(Debug, Subcommand)]
 pub enum AllowCommand {
-    /// Make a random access token, print it once and append it to allow.txt
+    /// Make a random access token, print it once and append its SHA-256 to allow.txt
     #[command(after_help = ALLOW_GEN)]
     Gen(AllowGenArgs),
+    /// Show each access token's caller, limits, use today and end; never the token
+    #[command(after_help = ALLOW_LIST)]
+    List(AllowListArgs),
+    /// Remove a caller's access tokens from allow.txt
+    #[command(after_help = ALLOW_REVOKE)]
+    Revoke(AllowRevokeArgs),
+    /// Say which line of allow.txt an access token is, and whether it is valid
+    #[command(after_help = ALLOW_CHECK)]
+    Check,
 }
 
 /// `hermux allow gen`.
@@ -669,6 +721,48 @@ pub enum AllowCommand {
 pub struct AllowGenArgs {
     /// What its caller is to be called [default: the first digits of the token's SHA-256]
     pub name: Option<String>,
+    /// How many to make; the callers are then called NAME-1, NAME-2 and on
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub count: u16,
+    /// Store it readable instead of its SHA-256
+    #[arg(long)]
+    pub plain: bool,
+    /// How long it is valid, such as 30d or 12h, or its last day (UTC), such as 2026-12-31
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+    /// Patterns of the models it may use, such as 'openai/*,*:free'
+    #[arg(long, value_name = "PATTERNS")]
+    pub models: Option<String>,
+    /// How many requests of models it may make within any minute
+    #[arg(long, value_name = "NUMBER")]
+    pub rpm: Option<String>,
+    /// How many requests of models it may make in a UTC day
+    #[arg(long, value_name = "NUMBER")]
+    pub daily_requests: Option<String>,
+    /// How many US dollars it may spend in a UTC day, such as 0.25; overrun by no more than what is under way
+    #[arg(long, value_name = "USD")]
+    pub daily_cost: Option<String>,
+    /// Which keys of tokens.csv may serve it, such as ann,bob
+    #[arg(long, value_name = "NAMES")]
+    pub keys: Option<String>,
+}
+
+/// `hermux allow list`.
+#[derive(Clone, Debug, Args)]
+pub struct AllowListArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hermux allow revoke`.
+#[derive(Clone, Debug, Args)]
+pub struct AllowRevokeArgs {
+    /// The caller's name, or the id of one access token
+    pub name: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// `hermux stats`.

@@ -162,7 +162,7 @@ impl View {
 pub fn explain(keys: &KeyPool, model: &str, now: Time) -> Vec<Verdict> {
     // `OpenRouter` docs, Limits page: ids that end in `:free` draw on the free quota.
     let class = if model.ends_with(":free") { Class::Free } else { Class::Paid };
-    keys.explain(&Need { model, class, bind: Bind::Free, tried: &Tried::default() }, now)
+    keys.explain(&Need { model, class, bind: Bind::Free, keys: None, tried: &Tried::default() }, now)
 }
 
 /// Why a server that is there could not be asked.

@@ -167,6 +167,38 @@ pub fn with_line(text: &Text, line: &str) -> Zeroizing<String> {
     new
 }
 
+/// `text`, or an empty file, with `lines` behind it, one after the other as [`with_line`] adds one.
+#[must_use]
+pub fn with_lines<'a>(text: Option<&Text>, lines: impl Iterator<Item = &'a str>) -> Zeroizing<String> {
+    let end = text.map_or("\n", |text| line_end(text.whole()));
+    let mut added = Zeroizing::new(String::new());
+    for line in lines {
+        // Room for it first: a buffer that grows leaves copies of secrets behind.
+        let mut longer = Zeroizing::new(String::with_capacity(added.len() + line.len() + end.len()));
+        longer.push_str(&added);
+        longer.push_str(if added.is_empty() { "" } else { end });
+        longer.push_str(line);
+        added = longer;
+    }
+    text.map_or_else(|| Zeroizing::new([added.as_str(), end].concat()), |text| with_line(text, &added))
+}
+
+/// `text` without the lines of these numbers, from 1, each with its own end; all else stays byte for byte.
+#[must_use]
+pub fn without_lines(text: &Text, numbers: &[usize]) -> Zeroizing<String> {
+    let whole = text.whole();
+    let mut new = Zeroizing::new(String::with_capacity(whole.len()));
+    // The mark that some editors put first belongs to no line.
+    new.push_str(if whole.starts_with(BOM) { BOM } else { "" });
+    let kept = text
+        .as_str()
+        .split_inclusive('\n')
+        .enumerate()
+        .filter(|(before, _)| !numbers.contains(&(before + 1)));
+    kept.for_each(|(_, line)| new.push_str(line));
+    new
+}
+
 fn line_end(text: &str) -> &'static str {
     match text.find(['\r', '\n']) {
         Some(at) if text[at..].starts_with("\r\n") => "\r\n",

@@ -353,13 +353,15 @@ fn a_new_access_token_stands_alone_on_stdout_and_in_the_file() {
     let output = place.hermux(&["allow", "gen", "ci"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let token = out(&output).strip_suffix('\n').unwrap();
-    assert!(token.starts_with("hmx_") && token.len() == 47 && !token.contains(char::is_whitespace));
+    assert!(token.starts_with("hmx_") && token.len() == 53 && !token.contains(char::is_whitespace));
     assert!(told(&output).contains("allow.txt") && told(&output).contains("`ci`"), "{}", told(&output));
     assert!(!told(&output).contains("hmx_"));
-    assert_eq!(place.read("allow.txt"), format!("{token} # ci\n"));
+    let digest = |token: &str| hermux::access::Digest::of(token.trim().as_bytes());
+    let line = format!("sha256:{} name=ci\n", digest(token));
+    assert_eq!(place.read("allow.txt"), line);
 
     let unnamed = place.hermux(&["allow", "gen"]).output().unwrap();
-    assert_eq!(place.read("allow.txt"), format!("{token} # ci\n{}", out(&unnamed)));
+    assert_eq!(place.read("allow.txt"), format!("{line}sha256:{}\n", digest(out(&unnamed))));
     assert_eq!(hermux::access::file::load(&place.here.path().join("allow.txt")).unwrap().access.len(), 2);
 
     let again = place.hermux(&["allow", "gen", "ci"]).output().unwrap();
@@ -411,7 +413,7 @@ fn files_are_found_here_then_in_the_configuration_directory_and_made_beside_each
     place.hermux(&["allow", "gen"]).env("HERMUX_ALLOW", "other.txt").assert().success();
     fs::write(there.join("config.toml"), "allow = \"third.txt\"").unwrap();
     place.hermux(&["allow", "gen"]).assert().success();
-    assert!(place.read("mine.txt").starts_with("hmx_") && place.read("other.txt").starts_with("hmx_"));
+    assert!(place.read("mine.txt").starts_with("sha256:") && place.read("other.txt").starts_with("sha256:"));
     assert!(there.join("third.txt").exists());
 }
 
@@ -420,7 +422,7 @@ fn a_named_configuration_file_is_read() {
     let place = Place::new();
     place.write("c.toml", "allow = \"named.txt\"\n");
     place.hermux(&["--config", "c.toml", "allow", "gen"]).assert().success();
-    assert!(place.read("named.txt").starts_with("hmx_"));
+    assert!(place.read("named.txt").starts_with("sha256:"));
     let output = place.hermux(&["allow", "gen", "--config", "nowhere.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(told(&output), "error: --config: no such file: nowhere.toml\n");

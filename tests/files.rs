@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use hermux::access::{Access, file as allow};
+use hermux::access::{Access, Digest, Terms, file as allow, generate};
 use hermux::keys::KeyName;
 use hermux::keys::file as tokens;
 use hermux::keys::reference::Commands;
@@ -463,28 +463,46 @@ mod allow_txt {
         assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
     }
 
+    /// A line as `hermux allow gen --plain` adds it.
+    fn append(path: &Path, name: Option<&str>, token: &Secret) -> Result<String, allow::FileError> {
+        append_with(path, name, token, allow::Form::Plain, &Terms::default())
+    }
+
+    fn append_with(
+        path: &Path,
+        name: Option<&str>,
+        token: &Secret,
+        form: allow::Form,
+        terms: &Terms,
+    ) -> Result<String, allow::FileError> {
+        allow::append(path, &[allow::New { token, form, name, terms }]).map(|mut callers| callers.remove(0))
+    }
+
     #[test]
     fn new_tokens_are_long_and_differ() {
-        let tokens: std::collections::HashSet<_> =
-            (0..50).map(|_| allow::generate().expose().to_owned()).collect();
+        let tokens: std::collections::HashSet<_> = (0..50).map(|_| generate().expose().to_owned()).collect();
         assert_eq!(tokens.len(), 50);
         for token in tokens {
             let random = token.strip_prefix("hmx_").unwrap();
-            assert!(random.len() == 43 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            assert!(random.len() == 49 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         }
     }
 
     #[test]
     fn an_appended_token_lets_its_caller_in_and_all_else_stays() {
         let folder = folder();
-        for old in ["", "# ours\nabc # x\n", "abc # x", "\u{feff}abc\r\n", "abc\r\n\r\nx"] {
-            let path = file(&folder, "allow.txt", old);
-            let token = allow::generate();
-            assert_eq!(allow::append(&path, Some(" ci "), &token).unwrap(), "ci");
-            assert!(fs::read_to_string(&path).unwrap().starts_with(old));
-            let loaded = allow::load(&path).unwrap();
-            assert_eq!(caller(&loaded.access, token.expose()).as_deref(), Some("ci"));
-            assert_eq!(caller(&loaded.access, "abc").is_some(), old.contains("abc"));
+        for form in [allow::Form::Plain, allow::Form::Hashed] {
+            for old in ["", "# ours\nabc # x\n", "abc # x", "\u{feff}abc\r\n", "abc\r\n\r\nx"] {
+                let path = file(&folder, "allow.txt", old);
+                let token = generate();
+                assert_eq!(append_with(&path, Some(" ci "), &token, form, &Terms::default()).unwrap(), "ci");
+                let new = fs::read_to_string(&path).unwrap();
+                assert!(new.starts_with(old));
+                assert_eq!(new.contains(token.expose()), form == allow::Form::Plain);
+                let loaded = allow::load(&path).unwrap();
+                assert_eq!(caller(&loaded.access, token.expose()).as_deref(), Some("ci"));
+                assert_eq!(caller(&loaded.access, "abc").is_some(), old.contains("abc"));
+            }
         }
     }
 
@@ -493,7 +511,7 @@ mod allow_txt {
         let folder = folder();
         let path = folder.path().join("allow.txt");
         let token = Secret::new("abc".into());
-        assert_eq!(allow::append(&path, None, &token).unwrap(), "ba7816bf");
+        assert_eq!(append(&path, None, &token).unwrap(), "ba7816bf");
         assert_eq!(fs::read_to_string(&path).unwrap(), "abc\n");
         #[cfg(unix)]
         assert_eq!(mode(&path), 0o600);
@@ -504,10 +522,10 @@ mod allow_txt {
     fn a_name_that_is_taken_or_unfit_is_refused_and_changes_nothing() {
         let folder = folder();
         let path = file(&folder, "allow.txt", "abc\nold # ci\n");
-        let told = allow::append(&path, Some("ci"), &allow::generate()).unwrap_err().to_string();
+        let told = append(&path, Some("ci"), &generate()).unwrap_err().to_string();
         assert!(told.starts_with(&format!("{}:2: the name is taken: ci\nhint: ", path.display())), "{told}");
         for bad in ["", " ", "a\nb", "ü", &"n".repeat(129)] {
-            assert!(allow::append(&path, Some(bad), &allow::generate()).is_err(), "{bad:?}");
+            assert!(append(&path, Some(bad), &generate()).is_err(), "{bad:?}");
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "abc\nold # ci\n");
     }
@@ -519,12 +537,161 @@ mod allow_txt {
         thread::scope(|scope| {
             for n in 0..24 {
                 let path = &path;
-                scope.spawn(move || {
-                    allow::append(path, Some(&format!("caller {n}")), &allow::generate()).unwrap()
-                });
+                scope.spawn(move || append(path, Some(&format!("caller {n}")), &generate()).unwrap());
             }
         });
         let loaded = allow::load(&path).unwrap();
         assert_eq!((loaded.access.len(), loaded.warnings.len()), (24, 0));
+    }
+
+    /// What stands in a file with this one line.
+    fn entry(line: &str) -> Result<allow::Entry, String> {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", format!("{line}\n"));
+        let entries = allow::entries(&path).map_err(|error| error.to_string())?;
+        Ok(entries.into_iter().next().unwrap())
+    }
+
+    #[test]
+    fn attributes_stand_in_any_order_with_a_comment_behind_them() {
+        let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let line =
+            "  rpm=60\tname=\"build \\\"server\\\" #1\" keys=ann,bob models=a/*,*:free # expires=never";
+        let read = entry(&format!("{digest}{line}")).unwrap();
+        assert_eq!((&*read.caller, read.form, read.line), ("build \"server\" #1", allow::Form::Hashed, 1));
+        assert_eq!(read.terms.text(), "models=a/*,*:free rpm=60 keys=ann,bob");
+        let plain = entry("abc expires=2026-12-31 daily_cost=0.5 daily_requests=7").unwrap();
+        assert_eq!((&*plain.caller, plain.form), ("ba7816bf", allow::Form::Plain));
+        assert_eq!(plain.terms.text(), "expires=2027-01-01T00:00:00Z daily_requests=7 daily_cost=0.5");
+        assert_eq!(plain.digest, read.digest);
+        // Text of the old form that looks like attributes is a name still.
+        assert_eq!(&*entry("abc # rpm=60").unwrap().caller, "rpm=60");
+        assert_eq!(&*entry(&format!("{digest} # ci")).unwrap().caller, "ci");
+        assert_eq!(&*entry("name=ci-and-other-letters").unwrap().caller, "59bb6c18");
+    }
+
+    #[test]
+    fn a_line_that_can_not_be_read_says_why_and_shows_no_value() {
+        for (line, told) in [
+            ("hmx_geheim rpm", "text behind the access token that is no attribute"),
+            ("hmx_geheim rpm =5", "text behind the access token that is no attribute"),
+            ("hmx_geheim rpn=5", "no such attribute; did you mean rpm"),
+            ("hmx_geheim geheim=5", "no such attribute\n"),
+            ("hmx_geheim rpm=5 name=a rpm=6", "the attribute is given twice: rpm"),
+            ("hmx_geheim rpm=geheim", "the attribute's value can't be read: rpm"),
+            ("hmx_geheim rpm=", "the attribute's value can't be read: rpm"),
+            ("hmx_geheim name=", "the attribute's value can't be read: name"),
+            ("hmx_geheim models=", "the attribute's value can't be read: models"),
+            ("hmx_geheim keys=ann,,bob", "the attribute's value can't be read: keys"),
+            ("hmx_geheim expires=31.12.2026", "the attribute's value can't be read: expires"),
+            ("hmx_geheim daily_cost=0", "the attribute's value can't be read: daily_cost"),
+            ("hmx_geheim name=\"geheim", "a value's double quotes don't stand around all of it"),
+            ("hmx_geheim name=\"a\"b", "a value's double quotes don't stand around all of it"),
+            ("hmx_geheim name=a\"b\"", "a value's double quotes don't stand around all of it"),
+            ("hmx_geheim name=a#b", "a `#` without a blank before it"),
+            ("sha256:geheim", "`sha256:` without 64 hex digits behind it"),
+        ] {
+            let error = entry(line).unwrap_err();
+            assert!(error.contains(&format!("allow.txt:1: {told}")), "{line}: {error}");
+            assert!(error.contains("\nhint: ") && !error.contains("geheim"), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_comment_behind_attributes_is_no_name_which_is_warned_of() {
+        let folder = folder();
+        let path = file(
+            &folder,
+            "allow.txt",
+            "abcdefghijklmnop rpm=5 # ci\nqrstuvwxyzabcdef name=ci rpm=5 # ours\n",
+        );
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!(caller(&loaded.access, "abcdefghijklmnop").as_deref(), Some("f39dac6c"));
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert!(loaded.warnings[0].contains("allow.txt:1: ") && loaded.warnings[0].contains("name="));
+    }
+
+    #[test]
+    fn a_token_and_its_digest_are_the_same() {
+        let folder = folder();
+        let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let path = file(&folder, "allow.txt", format!("{digest} name=ci\nabc # other\n"));
+        let loaded = allow::load(&path).unwrap();
+        assert_eq!(caller(&loaded.access, "abc").as_deref(), Some("ci"));
+        assert_eq!(caller(&loaded.access, digest), None, "the digest itself opens nothing");
+        assert_eq!(
+            loaded.warnings,
+            [format!("{}:2: the access token stands on line 1 already", path.display())]
+        );
+    }
+
+    #[test]
+    fn what_is_removed_takes_its_line_and_nothing_else_with_it() {
+        let folder = folder();
+        for (old, new) in [
+            ("# ours\n\nabc # x\n  def\t# y\n", "# ours\n\n  def\t# y\n"),
+            ("\u{feff}abc\r\nother # y\r\n", "\u{feff}other # y\r\n"),
+            ("other # y\nabc", "other # y\n"),
+            (
+                "abc rpm=5 # x\nsha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nz",
+                "z",
+            ),
+            ("z", "z"),
+        ] {
+            let path = file(&folder, "allow.txt", old);
+            let removed = allow::remove(&path, &[Digest::of(b"abc")]).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), new, "{old:?}");
+            assert_eq!(removed, old.lines().count() - new.lines().count(), "{old:?}");
+            assert_holds_only(&folder, &["allow.txt"]);
+        }
+        let path = file(&folder, "allow.txt", "abc\nx y\n");
+        assert!(allow::remove(&path, &[Digest::of(b"abc")]).is_err(), "a broken file is not changed");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "abc\nx y\n");
+    }
+
+    #[test]
+    fn many_who_add_and_remove_at_once_lose_nothing() {
+        let folder = folder();
+        let path = file(&folder, "allow.txt", "# ours\n");
+        thread::scope(|scope| {
+            for n in 0..50 {
+                let path = &path;
+                scope.spawn(move || {
+                    let token = generate();
+                    append(path, Some(&format!("caller {n}")), &token).unwrap();
+                    if n % 2 == 0 {
+                        assert_eq!(allow::remove(path, &[Digest::of(token.expose().as_bytes())]).unwrap(), 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(allow::entries(&path).unwrap().len(), 25);
+        assert!(fs::read_to_string(&path).unwrap().starts_with("# ours\n"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_again(
+            name in "[!-~]([ -~]{0,20}[!-~])?",
+            (rpm, cost) in (prop::option::of(1_u32..=100_000), prop::option::of(1_i64..=i64::MAX)),
+            keys in prop::collection::vec("[!-+\\-~]([ -+\\--~]{0,8}[!-+\\--~])?", 0..3),
+        ) {
+            prop_assume!(keys.iter().all(|key| !key.contains(',') && !key.contains("sk-or-")));
+            let keys = (!keys.is_empty()).then(|| keys.iter().map(|key| key.as_str().into()).collect());
+            let terms = Terms { rpm, daily_cost: cost, keys, ..Terms::default() };
+            let folder = folder();
+            let path = folder.path().join("allow.txt");
+            append_with(&path, Some(&name), &generate(), allow::Form::Hashed, &terms).unwrap();
+            let read = allow::entries(&path).unwrap().remove(0);
+            prop_assert_eq!((&*read.caller, &read.terms), (name.as_str(), &terms));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[abc#=\" \\\\\t\n,;:names256rpm]{0,80}") {
+            let folder = folder();
+            let _ = allow::load(&file(&folder, "allow.txt", text));
+        }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: &DemoArgs, config: Config, out: &mut dyn Write) -> anyho
         .tempdir()
         .context("could not make a temporary directory")?;
     let scenario = scenario(args.scenario);
-    let access_token = access::file::generate();
+    let access_token = access::generate();
     let config = Config { port: port(args, out)?, ..prepare(config, home.path(), &scenario, &access_token)? };
     let simulator = Simulator::start(scenario).context("could not start the look-alike")?;
     let upstream = UpstreamUrl { port: simulator.address().port(), ..config.upstream.clone() };
@@ -169,7 +169,9 @@ fn prepare(
     for key in scenario.keys() {
         keys::file::add(&config.tokens, &KeyName::parse(&key.name)?, &Secret::new(key.secret.clone()))?;
     }
-    access::file::append(&config.allow, Some("demo"), access_token)?;
+    let (form, terms) = (access::file::Form::Hashed, access::Terms::default());
+    let new = access::file::New { token: access_token, form, name: Some("demo"), terms: &terms };
+    access::file::append(&config.allow, &[new])?;
     Ok(config)
 }
 

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::access::file::FileError as AllowError;
-use crate::cli::{AllowCommand, Cli, Command};
+use crate::cli::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::{Config, Errors};
 use crate::control::AskError;
@@ -54,7 +54,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(_) => serve::run(&config),
         Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
-        Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
+        Command::Allow(command) => allow::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
         Command::Config(_) | Command::Completions(_) => unreachable!("they were done before"),
     }?;

@@ -81,14 +81,16 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let commands = reference::Commands::allowed_if(config.allow_commands);
     let mut files = Files::new(&config.tokens, commands, (!config.no_auth).then_some(config.allow.as_path()));
     let keys = files.load_keys()?;
-    let access = files.load_access()?;
+    let mut access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
+    recall::callers(&mut access, None, &ledger, clock.now());
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
     let asking = (!config.no_poll)
         .then(|| Poll::new(config, &connector, keys.clone(), files.reloads()))
         .transpose()
         .context("could not prepare to ask upstream")?;
     let pool = recall::pool(keys, &ledger, clock.now());
+    files::warn_of_keys(&access, &pool, &config.allow);
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
     let address = listener.local_addr().context("could not read the listener's address")?;

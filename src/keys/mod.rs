@@ -10,6 +10,7 @@ pub mod reference;
 pub mod state;
 mod terms;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +64,12 @@ impl KeyName {
     #[must_use]
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<str> for KeyName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a request needs of a key, what is learned of keys, and what it means that none can serve.
 
+use std::sync::Arc;
+
 use super::KeyName;
 use crate::clock::Time;
 
@@ -28,6 +30,8 @@ pub struct Need<'a> {
     pub class: Class,
     /// Which key it would like, or has to have.
     pub bind: Bind<'a>,
+    /// The names of the keys that its caller may use; none for any.
+    pub keys: Option<&'a Arc<[Box<str>]>>,
     /// What this request tried already.
     pub tried: &'a Tried,
 }
@@ -51,10 +55,16 @@ impl Need<'_> {
             || self.model.is_empty()
             || patterns.iter().any(|pattern| matches(pattern, self.model))
     }
+
+    /// Whether its caller may use the key of this name.
+    pub(super) fn may_have(&self, key: &KeyName) -> bool {
+        self.keys.is_none_or(|keys| keys.iter().any(|name| **name == *key.as_str()))
+    }
 }
 
 /// Whether `text` is what `pattern` says, `*` standing for any text, also for none.
-fn matches(pattern: &str, text: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((beginning, mut pattern)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(beginning) else { return false };
     // The first place for each part leaves most to those behind it, so none has to be tried twice.
@@ -196,6 +206,8 @@ pub enum Why {
     Tried,
     /// The request has to have another account's.
     Bound,
+    /// The caller's access token is not to use it.
+    Caller,
 }
 
 impl Why {
@@ -220,6 +232,7 @@ impl Why {
             Self::Models => "models",
             Self::Tried => "tried",
             Self::Bound => "bound",
+            Self::Caller => "caller",
         }
     }
 
@@ -244,6 +257,7 @@ impl Why {
             Self::Models => "its models in tokens.csv leave this one out",
             Self::Tried => "this request tried it already",
             Self::Bound => "this request has to have a key of another account",
+            Self::Caller => "its caller's keys in allow.txt leave it out",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! it up and writes it (`store`) at most 100 ms after it happened. A database that cannot be written costs the path nothing.
 
 mod backlog;
+mod callers;
 mod lock;
 mod notes;
 pub mod query;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 use crate::clock::{Clock, Time};
 
 use backlog::{Closing, Place, Shared};
+pub use callers::{CallerUse, LastUse};
 pub use recall::UsedToday;
 use store::{FILE, StoreError};
 use writer::Writer;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::UsedToday;
+use super::callers;
 use super::recall;
 use super::store::{FILE, FORM};
+use super::{CallerUse, UsedToday};
 use crate::clock::{Day, Time};
 
 /// What one key was used for on one day.
@@ -73,6 +74,16 @@ pub fn notes(directory: &Path, kind: &str) -> Result<Vec<(String, String)>, Quer
 /// another process writes it.
 pub fn used_at(directory: &Path, now: Time) -> Result<HashMap<Box<str>, UsedToday>, QueryError> {
     read(directory, 1, |database| recall::used_at(database, now))
+}
+
+/// What callers used until `now`, by name, from the ledger in `directory`, also while another process writes it. Whether a
+/// path without a model in the request runs one is for `runs_model` to say.
+pub fn callers_at(
+    directory: &Path,
+    now: Time,
+    runs_model: fn(&str) -> bool,
+) -> Result<HashMap<Box<str>, CallerUse>, QueryError> {
+    read(directory, 1, |database| callers::callers_at(database, now, runs_model, callers::Last::Moment))
 }
 
 /// What `find` finds in the database of `directory`; nothing where there is none, or one of a form before `since`.

@@ -14,7 +14,7 @@ const OF_A_MINUTE: usize = 200_000;
 const OF_GENERATIONS: i64 = 1_000_000;
 
 /// By how much entries may stand out of the order of their times, milliseconds.
-const DISORDER_MS: i64 = 5_000;
+pub(super) const DISORDER_MS: i64 = 5_000;
 
 /// What one key was used for today.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,11 @@ impl Ledger {
         self.read("generations", |database| generations(database, limit))
     }
 
-    fn read<T: Default>(&self, what: &str, read: impl Fn(&Connection) -> Result<T, rusqlite::Error>) -> T {
+    pub(super) fn read<T: Default>(
+        &self,
+        what: &str,
+        read: impl Fn(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> T {
         let Some(file) = &self.0.file else { return T::default() };
         open(file).and_then(|database| read(&database)).unwrap_or_else(|error| {
             tracing::warn!("what the ledger remembers could not be read, its {what}: {error}");

@@ -1,6 +1,7 @@
 //! `OpenRouter`'s language: pure functions of bytes and headers, without state and sockets.
 
 pub mod account;
+pub mod catalogue;
 pub mod dialect;
 pub mod fault;
 mod json;

@@ -16,6 +16,8 @@ use super::Shared;
 use super::headers::{for_caller, for_upstream, redact};
 use super::refusal::Refusal;
 use super::tap::ProxyBody;
+use crate::access::allowance::Allowance;
+use crate::clock::Time;
 use crate::keys::need::{Bind, Class, Need, Tried};
 use crate::keys::pool::Lease;
 use crate::keys::state::{KeyState, PoolState};
@@ -37,8 +39,18 @@ const MOST_READ: usize = 64 << 10;
 /// What belongs to an account is counted once for all its keys; what is unlimited or not known is null. Keys that
 /// serve nothing until a person does something don't count. The four amounts of `usage` are all that of today, the
 /// only day whose spending is at hand; `limit` is what is left of the keys' caps with what was spent today.
-pub(super) fn key_answer(pool: &PoolState) -> Response<ProxyBody> {
-    let live: Vec<&KeyState> = pool.keys.iter().filter(|key| !waits_for_a_person(key)).collect();
+///
+/// To a caller with an `allowance` it tells of its own keys alone, and of its own use where that is bounded: then `limit` is
+/// its `daily_cost`, `usage` what it spent, and no more is left or lasts longer than it may use.
+pub(super) fn key_answer(pool: &PoolState, allowance: Option<&Allowance>, now: Time) -> Response<ProxyBody> {
+    let terms = allowance.map(|allowance| &allowance.terms);
+    let names = terms.and_then(|terms| terms.keys.as_deref());
+    let its: Vec<&KeyState> = pool
+        .keys
+        .iter()
+        .filter(|key| names.is_none_or(|names| names.iter().any(|name| **name == *key.name)))
+        .collect();
+    let live: Vec<&KeyState> = its.iter().copied().filter(|key| !waits_for_a_person(key)).collect();
     let mut free_left = BTreeMap::new();
     for key in &live {
         // A key whose account is not known counts as one of its own.
@@ -55,15 +67,30 @@ pub(super) fn key_answer(pool: &PoolState) -> Response<ProxyBody> {
     let cap_left = live.iter().map(|key| key.cap_left.map(|left| left.max(0))).collect::<Option<Vec<_>>>();
     let cap_left = cap_left.filter(|left| !left.is_empty()).map(|left| sum(left.into_iter()));
     let free_left = free_left.into_values().collect::<Option<Vec<_>>>().filter(|left| !left.is_empty());
+    let free_left = free_left.map(|left| left.into_iter().fold(0, u64::saturating_add));
+    let limit = cap_left.map(|left| left.saturating_add(spent));
+    let used = allowance.and_then(|allowance| allowance.used(now)).unwrap_or_default();
+    let (limit, cap_left, spent, reset) = match terms.and_then(|terms| terms.daily_cost) {
+        Some(most) => {
+            let left = most.saturating_sub(used.cost).max(0);
+            (Some(most), Some(cap_left.map_or(left, |cap| cap.min(left))), used.cost, Some("daily"))
+        }
+        None => (limit, cap_left, spent, None),
+    };
+    let requests_left =
+        terms.and_then(|terms| terms.daily_requests).map(|most| most.saturating_sub(used.requests));
+    let free_left = free_left.into_iter().chain(requests_left).min();
     let usage = usd(spent);
     let expires = live.iter().map(|key| key.expires_ms).collect::<Option<Vec<_>>>();
     let expires = expires.and_then(|ends| ends.into_iter().max());
-    let count = pool.keys.len();
+    let own_end = terms.and_then(|terms| terms.expires).map(|end| end.0);
+    let expires = expires.into_iter().chain(own_end).min();
+    let count = its.len();
     let body = json!({"data": {
         "label": format!("hermux ({count} key{})", if count == 1 { "" } else { "s" }),
-        "limit": cap_left.map(|left| usd(left.saturating_add(spent))),
+        "limit": limit.map(usd),
         "limit_remaining": cap_left.map(usd),
-        "limit_reset": null,
+        "limit_reset": reset,
         "include_byok_in_limit": false,
         "usage": usage, "usage_daily": usage, "usage_weekly": usage, "usage_monthly": usage,
         "byok_usage": 0, "byok_usage_daily": 0, "byok_usage_weekly": 0, "byok_usage_monthly": 0,
@@ -73,7 +100,7 @@ pub(super) fn key_answer(pool: &PoolState) -> Response<ProxyBody> {
         "free_model_daily_requests": {
             "used": null,
             "limit": null,
-            "remaining": free_left.map(|left| left.into_iter().fold(0, u64::saturating_add)),
+            "remaining": free_left,
         },
         "creator_user_id": null, "organization_id": null, "workspace_id": null,
         "budgets": [], "effective_budget": null, "allowed_data_regions": [],
@@ -158,6 +185,13 @@ impl Gathered {
     }
 }
 
+/// What `GET /credits` says to a caller with a budget of its own: that budget, and what it spent of it today.
+pub(super) fn budget_answer(most: i64, allowance: &Allowance, now: Time) -> Response<ProxyBody> {
+    let spent = allowance.used(now).unwrap_or_default().cost;
+    let body = json!({"data": {"total_credits": usd(most), "total_usage": usd(spent)}});
+    json_answer(StatusCode::OK, body.to_string().into())
+}
+
 /// Answers `GET /credits` with the sum over at most 16 accounts, each asked with one of its keys; where none tells,
 /// with what the first of them said, which for keys that manage nothing is a 403 (`OpenRouter` API reference, "Get
 /// remaining credits").
@@ -177,7 +211,7 @@ pub(super) async fn credits(
     let request = shared.ledger.next_request();
     let mut previous = None;
     for number in 1..=MOST_ASKED {
-        let need = Need { model: "", class: Class::Other, bind: Bind::Free, tried: &tried };
+        let need = Need { model: "", class: Class::Other, bind: Bind::Free, keys: asked.keys, tried: &tried };
         let Ok(lease) = shared.keys.lease(&need, shared.clock.now()) else { break };
         // A key that was asked is not asked again, whatever the pool knows of accounts.
         if !names.insert(lease.key().name().clone()) {
@@ -213,6 +247,8 @@ pub(super) struct Asked<'a> {
     pub(super) caller: Arc<str>,
     pub(super) access_token: &'a [u8],
     pub(super) headers: &'a HeaderMap,
+    /// The names of the keys that it may use; none for any.
+    pub(super) keys: Option<&'a Arc<[Box<str>]>>,
     /// Path and query on upstream.
     pub(super) target: &'a str,
 }
@@ -262,6 +298,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{Gathered, key_answer};
+    use crate::access::allowance::Allowance;
     use crate::clock::Time;
     use crate::keys::need::{Bind, Class, Need, Tried};
     use crate::keys::pool::{KeyPool, Lease};
@@ -278,7 +315,7 @@ mod tests {
     }
 
     fn answer(keys: Vec<KeyState>) -> Value {
-        read(key_answer(&PoolState { keys }))["data"].take()
+        read(key_answer(&PoolState { keys }, None, Time(0)))["data"].take()
     }
 
     fn key(name: &str, account: Option<&str>) -> KeyState {
@@ -333,6 +370,49 @@ mod tests {
     }
 
     #[test]
+    fn a_bounded_caller_is_told_of_its_own_keys_and_of_what_it_may_still_use() {
+        let terms =
+            [("keys", "a,c"), ("daily_cost", "0.5"), ("daily_requests", "7"), ("expires", "2026-12-31")];
+        let allowance = |given: &[(&str, &str)]| {
+            let mut line = String::from("token-of-ann-1234567 name=ann");
+            for (name, value) in given {
+                line.extend([" ", name, "=", value]);
+            }
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("allow.txt"), line).unwrap();
+            let access = crate::access::file::load(&folder.path().join("allow.txt")).unwrap().access;
+            let mut headers = HeaderMap::new();
+            headers.insert("x-api-key", "token-of-ann-1234567".parse().unwrap());
+            access.check(&headers).unwrap().caller.allowance.clone().unwrap()
+        };
+        let with = |name: &str, cap: Option<i64>, free: u64| KeyState {
+            free_day_left: Some(free),
+            cap_left: cap,
+            cost_today: 100_000_000,
+            ..key(name, None)
+        };
+        let pool =
+            || PoolState { keys: vec![with("a", Some(1), 5), with("b", None, 50), with("c", Some(2), 9)] };
+        let answer =
+            |allowance: &Allowance| read(key_answer(&pool(), Some(allowance), Time(0)))["data"].take();
+
+        let of_keys = answer(&allowance(&terms[..1]));
+        assert_eq!(of_keys["label"], "hermux (2 keys)");
+        assert_eq!(of_keys["free_model_daily_requests"]["remaining"], 14);
+        assert_eq!(of_keys["limit_remaining"], json!(3e-9));
+        assert_eq!((&of_keys["usage"], &of_keys["limit_reset"]), (&json!(0.2), &Value::Null));
+
+        let bounded = allowance(&terms[1..]);
+        bounded.take(Time(0)).unwrap();
+        bounded.spend(200_000_000, Time(0));
+        let bounded = answer(&bounded);
+        assert_eq!((&bounded["limit"], &bounded["limit_remaining"]), (&json!(0.5), &json!(0.3)));
+        assert_eq!((&bounded["usage"], &bounded["limit_reset"]), (&json!(0.2), &json!("daily")));
+        assert_eq!(bounded["free_model_daily_requests"]["remaining"], 6);
+        assert_eq!(bounded["expires_at"], "2027-01-01T00:00:00Z");
+    }
+
+    #[test]
     fn no_name_and_no_account_is_told() {
         let text = json!(answer(vec![key("secret-name", Some("account-7"))])).to_string();
         assert!(!text.contains("secret-name") && !text.contains("account-7"), "{text}");
@@ -348,7 +428,7 @@ mod tests {
         let key = Key::new(KeyName::parse("ann").unwrap(), &Secret::new("sk-or-v1-secret".to_owned()));
         let pool = KeyPool::new(vec![key], &std::collections::HashMap::new(), Time(0).day());
         let tried = Tried::default();
-        let need = Need { model: "", class: Class::Other, bind: Bind::Free, tried: &tried };
+        let need = Need { model: "", class: Class::Other, bind: Bind::Free, keys: None, tried: &tried };
         pool.lease(&need, Time(0)).unwrap()
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::Worker;
+use super::allowance::Charge;
 use super::body::RequestBody;
 use super::failover;
 use super::headers::for_upstream;
@@ -43,6 +44,10 @@ pub(super) struct Demand<'a> {
     pub(super) owner: Option<KeyName>,
     /// Whether it reads a resource whose owner is not known, so that other accounts may be asked for it.
     pub(super) asks_around: bool,
+    /// The names of the keys that its caller may use; none for any.
+    pub(super) keys: Option<&'a Arc<[Box<str>]>>,
+    /// What it takes of what its caller may use; none where nothing is counted.
+    pub(super) charge: Option<&'a Charge>,
     /// How long it may wait for a key that rests.
     pub(super) max_wait: Duration,
     pub(super) caller: Arc<str>,
@@ -58,7 +63,7 @@ impl Demand<'_> {
             (None, Some(prefer)) => Bind::Prefer(prefer),
             (None, None) => Bind::Free,
         };
-        Need { model: &self.model, class: self.class, bind, tried }
+        Need { model: &self.model, class: self.class, bind, keys: self.keys, tried }
     }
 
     /// Whether it runs a model that is known by name, and so may be down.
@@ -179,6 +184,9 @@ pub(super) fn attempt<'a>(
     let Granted { lease, probe } = granted;
     let Leave { request, number, at, previous, connection } = leave;
     tracing::debug!(key = %lease.key().name(), "request {request} goes out, attempt {number}");
+    if let Some(charge) = demand.charge {
+        charge.leaves();
+    }
     let entry = worker.shared.ledger.entry(Opening {
         request,
         number,

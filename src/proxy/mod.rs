@@ -1,6 +1,7 @@
 //! The request path: from a caller's request to the answer that passes back.
 
 mod account;
+mod allowance;
 mod attempt;
 mod body;
 mod budget;
@@ -35,7 +36,8 @@ use self::refusal::{Refusal, Refused};
 use self::room::Room;
 use self::route::{Own, Route};
 use self::tap::{LogLine, Tap};
-use crate::access::Access;
+use crate::access::allowance::Allowance;
+use crate::access::{Access, Denied};
 use crate::clock::Clock;
 use crate::keys::KeyName;
 use crate::keys::affinity::Affinity;
@@ -147,6 +149,14 @@ struct Worker {
 struct Caller<'h> {
     name: Arc<str>,
     access_token: &'h [u8],
+    /// What it may use; none where nothing bounds it.
+    allowance: Option<Arc<Allowance>>,
+}
+
+/// Whether a request for `path`, below the API's mount, counts as one of a model, as the ledger names its path.
+#[must_use]
+pub fn runs_model(path: &str) -> bool {
+    route::is_inference(path)
 }
 
 impl Proxy {
@@ -195,33 +205,37 @@ impl Worker {
             }
             route => route?,
         };
-        let caller = self.admit(parts)?;
-        if headers::is_in_query(parts.uri.query(), caller.access_token) {
+        let Caller { name, access_token, allowance } = self.admit(parts)?;
+        if headers::is_in_query(parts.uri.query(), access_token) {
             return Err(Refusal::BadRequest("the access token belongs in a header, not in the query").into());
         }
         let max_wait = headers::max_wait(&parts.headers, settings.max_wait)?;
 
-        match route.own {
-            Some(Own::Key) => {
-                return Ok(account::key_answer(&self.shared.keys.state(self.shared.clock.now())));
-            }
-            Some(Own::Credits) => return Ok(Box::pin(self.credits(parts, caller)).await?),
-            None => {}
+        let sees_some = match &allowance {
+            Some(allowance) => allowance::admit(allowance, &parts.method, &route, self.shared.clock.now())?,
+            None => false,
+        };
+        if let Some(own) = route.own {
+            let answer = self.own_answer(own, parts, name, access_token, allowance.as_deref());
+            return Ok(Box::pin(answer).await?);
         }
 
         let most =
             if route.inference { settings.replay_bytes } else { KEPT_OF_OTHERS.min(settings.replay_bytes) };
         let keep = Keep { most, total: settings.replay_total, kept: &bounds.kept };
-        let mut body = RequestBody::take(body, keep, settings.body_timeout, caller.access_token).await?;
+        let mut body = RequestBody::take(body, keep, settings.body_timeout, access_token).await?;
         let wanted = if route.inference {
             let session = parts.headers.get(X_SESSION_ID).map(HeaderValue::as_bytes);
-            request::read(body.beginning(), &Around { caller: &caller.name, session })
+            request::read(body.beginning(), &Around { caller: &name, session })
         } else {
             Wanted::default()
         };
         let owner = self.owner(&route, body.beginning(), &wanted);
+        let bounded = allowance.as_ref().filter(|_| route.inference);
+        let charge = bounded.map(|own| allowance::charge(own, &body, self.shared.clock.now())).transpose()?;
         // An answer that is to be read here must not come compressed.
-        let plain = (route.makes.is_some() && !route.inference).then(|| owned::wanting_plain(&parts.headers));
+        let is_read = sees_some || (route.makes.is_some() && !route.inference);
+        let plain = is_read.then(|| owned::wanting_plain(&parts.headers, sees_some));
         let class = match wanted.free {
             _ if !route.inference => Class::Other,
             true => Class::Free,
@@ -232,15 +246,17 @@ impl Worker {
             method: &parts.method,
             target: &target,
             headers: plain.as_ref().unwrap_or(&parts.headers),
-            access_token: caller.access_token,
+            access_token,
             inference: route.inference,
             class,
             conversation: wanted.conversation.filter(|_| settings.affinity),
             continues: wanted.continues,
             asks_around: owner.is_none() && owned::may_ask_around(&parts.method, &route),
             owner,
+            keys: allowance.as_ref().and_then(|allowance| allowance.terms.keys.as_ref()),
+            charge: charge.as_ref(),
             max_wait,
-            caller: caller.name,
+            caller: name,
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: route::name(route.path),
         };
@@ -256,6 +272,7 @@ impl Worker {
         let (mut tap, status, mut headers) =
             Tap::new(Rc::clone(self), answered, route.inference, route.dialect, log);
         headers::for_caller(&mut headers, tap.key(), attempts);
+        tap.charge = charge;
         tap.begin();
         let telling = route.makes.filter(|_| owned::can_be_read(status, &headers));
         let body = if tap.hides_what_it_says() {
@@ -270,6 +287,10 @@ impl Worker {
             let maker = tap.key().name().clone();
             // Boxed, so that other requests do not carry its size.
             Box::pin(self.read(ProxyBody::Tapped(tap), kind, &maker, parts, &mut headers)).await
+        } else if let Some(allowance) = allowance.as_ref().filter(|_| sees_some) {
+            let body = ProxyBody::Tapped(tap);
+            let terms = &allowance.terms;
+            Box::pin(allowance::only_allowed(terms, body, status, &mut headers, &parts.method)).await?
         } else {
             ProxyBody::Tapped(tap)
         };
@@ -320,11 +341,26 @@ impl Worker {
         owned::read(body, headers, kind, &site, |id| affinity.own(id, maker, clock.now())).await
     }
 
-    /// Answers `GET /credits`.
-    async fn credits(&self, parts: &Parts, caller: Caller<'_>) -> Result<Response<ProxyBody>, Refusal> {
+    /// Answers for the pool, as far as the caller may use it.
+    async fn own_answer(
+        &self,
+        own: Own,
+        parts: &Parts,
+        caller: Arc<str>,
+        access_token: &[u8],
+        allowance: Option<&Allowance>,
+    ) -> Result<Response<ProxyBody>, Refusal> {
+        let now = self.shared.clock.now();
+        match (own, allowance.and_then(|own| Some((own, own.terms.daily_cost?)))) {
+            (Own::Key, _) => return Ok(account::key_answer(&self.shared.keys.state(now), allowance, now)),
+            (Own::Credits, Some((allowance, most))) => {
+                return Ok(account::budget_answer(most, allowance, now));
+            }
+            (Own::Credits, None) => {}
+        }
         let target = format!("{}/v1/credits", self.shared.settings.base);
-        let Caller { name, access_token } = caller;
-        let asked = account::Asked { caller: name, access_token, headers: &parts.headers, target: &target };
+        let keys = allowance.and_then(|allowance| allowance.terms.keys.as_ref());
+        let asked = account::Asked { caller, access_token, headers: &parts.headers, keys, target: &target };
         account::credits(&self.shared, &self.upstream, &asked).await
     }
 
@@ -333,12 +369,16 @@ impl Worker {
         if self.shared.settings.no_auth {
             let is_local = local::is_local(parts);
             return is_local
-                .then(|| Caller { name: Arc::from("anonymous"), access_token: b"" })
+                .then(|| Caller { name: Arc::from("anonymous"), access_token: b"", allowance: None })
                 .ok_or(Refusal::NotLocal);
         }
         let access = self.shared.access.load();
         let admitted = access.check(&parts.headers).map_err(Refusal::Unauthorized)?;
-        Ok(Caller { name: Arc::clone(&admitted.caller.name), access_token: admitted.token })
+        let allowance = admitted.caller.allowance.clone();
+        if allowance.as_ref().is_some_and(|allowance| allowance.terms.has_expired(self.shared.clock.now())) {
+            return Err(Refusal::Unauthorized(Denied::Expired));
+        }
+        Ok(Caller { name: Arc::clone(&admitted.caller.name), access_token: admitted.token, allowance })
     }
 
     /// The two paths that need no access token and say no more than yes or no.

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    RANGE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -40,10 +43,16 @@ pub(super) fn another_account_may_have_it(may_ask_around: bool, status: StatusCo
     may_ask_around && status == StatusCode::NOT_FOUND && asked < MOST_ASKED
 }
 
-/// The headers of a request whose answer has to be read here: it asks for one that is not compressed.
-pub(super) fn wanting_plain(headers: &HeaderMap) -> HeaderMap {
+/// The headers of a request whose answer has to be read here: it asks for one that is not compressed, and `whole` for one
+/// that comes whatever the caller has of it already.
+pub(super) fn wanting_plain(headers: &HeaderMap, whole: bool) -> HeaderMap {
     let mut headers = headers.clone();
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if whole {
+        for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE] {
+            headers.remove(condition);
+        }
+    }
     headers
 }
 

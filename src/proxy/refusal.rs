@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::headers::{X_HERMUX_ATTEMPTS, number};
 use crate::access::Denied;
+use crate::access::allowance::{Bound, Over};
 use crate::clock::Time;
 use crate::keys::need::{Exhausted, Why};
 use crate::openrouter::dialect::{Dialect, error_body};
@@ -26,6 +27,14 @@ pub(super) enum Refusal {
     UriTooLong,
     /// No access token that is in force.
     Unauthorized(Denied),
+    /// The caller may not use this model; its name, where it is fit to be told.
+    ModelNotAllowed(Option<Box<str>>),
+    /// Which models a request runs, or an answer shows, can't be told, and the caller may not use all of them.
+    ModelsUnclear(&'static str),
+    /// What the endpoint runs, and costs, can't be seen here, and the caller's use is bounded.
+    Unseen,
+    /// The caller used up what it may use: which bound, and how many seconds until there is more.
+    Over(Bound, u64),
     /// With `--no-auth`: the request names a host or an origin that is not local.
     NotLocal,
     /// The caller's body stopped coming.
@@ -99,7 +108,8 @@ fn needs_person(why: Why) -> bool {
         | Why::Disabled
         | Why::Models
         | Why::Tried
-        | Why::Bound => true,
+        | Why::Bound
+        | Why::Caller => true,
         Why::FreeMinute
         | Why::FreeDay
         | Why::Cap
@@ -123,11 +133,15 @@ impl Refusal {
         Self::ModelDown(seconds(until, now))
     }
 
+    pub(super) fn over(over: Over, now: Time) -> Self {
+        Self::Over(over.bound, seconds(over.until, now))
+    }
+
     /// After how many seconds it is worth asking again, where that is known.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Refusal::Exhausted { after, .. } => *after,
-            Refusal::ModelDown(after) => Some(*after),
+            Refusal::ModelDown(after) | Refusal::Over(_, after) => Some(*after),
             Refusal::SentOnce => Some(1),
             _ => None,
         }
@@ -137,16 +151,20 @@ impl Refusal {
         match self {
             Refusal::NoSuchRoute => StatusCode::NOT_FOUND,
             // Not 503: OpenRouter's own libraries would ask again for an hour.
-            Refusal::Exhausted { after: Some(_), .. } | Refusal::ModelDown(_) | Refusal::SentOnce => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::Exhausted { after: Some(_), .. }
+            | Refusal::ModelDown(_)
+            | Refusal::SentOnce
+            | Refusal::Over(..) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Exhausted { after: None, why } if mostly(why) == Some(Why::NoCredits) => {
                 StatusCode::PAYMENT_REQUIRED
             }
             // Not 401: the caller's access token is in order.
-            Refusal::Exhausted { after: None, .. } | Refusal::ManagementOnly | Refusal::NotLocal => {
-                StatusCode::FORBIDDEN
-            }
+            Refusal::Exhausted { after: None, .. }
+            | Refusal::ManagementOnly
+            | Refusal::ModelNotAllowed(_)
+            | Refusal::ModelsUnclear(_)
+            | Refusal::Unseen
+            | Refusal::NotLocal => StatusCode::FORBIDDEN,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::BadRequest(_) | Refusal::BodyBroken => StatusCode::BAD_REQUEST,
             Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -177,6 +195,30 @@ impl Refusal {
                 "hermux: the access token is empty or given more than once".to_owned()
             }
             Refusal::Unauthorized(Denied::Unknown) => "hermux: the access token is not known here".to_owned(),
+            Refusal::Unauthorized(Denied::Mistyped) => {
+                "hermux: the access token looks mistyped; compare it with the one that was given to you".to_owned()
+            }
+            Refusal::Unauthorized(Denied::Expired) => "hermux: the access token has expired".to_owned(),
+            Refusal::ModelNotAllowed(Some(model)) => {
+                format!("hermux: this access token may not use the model: {model}")
+            }
+            Refusal::ModelNotAllowed(None) => {
+                "hermux: this access token may not use the model that was asked for".to_owned()
+            }
+            Refusal::ModelsUnclear(why) => {
+                format!("hermux: this access token may use some models only, and {why}")
+            }
+            Refusal::Unseen => {
+                "hermux: this access token is bounded, and what this endpoint runs can't be seen here".to_owned()
+            }
+            Refusal::Over(bound, after) => {
+                let what = match bound {
+                    Bound::Rate => "requests of a minute (rpm)",
+                    Bound::Requests => "requests of this UTC day (daily_requests)",
+                    Bound::Cost => "dollars of this UTC day (daily_cost)",
+                };
+                format!("hermux: this access token has used up its {what}; the next is let in after {after} s")
+            }
             Refusal::NotLocal => {
                 "hermux: runs without access tokens, so Host and Origin must be local".to_owned()
             }
@@ -236,7 +278,7 @@ impl Refusal {
 fn mostly(why: &[(Why, usize)]) -> Option<Why> {
     why.iter()
         .map(|(why, _)| *why)
-        .find(|why| !matches!(why, Why::Bound | Why::Tried | Why::Disabled | Why::Models))
+        .find(|why| !matches!(why, Why::Bound | Why::Caller | Why::Tried | Why::Disabled | Why::Models))
 }
 
 /// What holds the keys: `2 keys: free requests of this minute used up; 1 key: out of credits`.
@@ -265,6 +307,7 @@ fn reason(why: Why) -> &'static str {
         Why::Disabled => "switched off",
         Why::Models => "not meant for this model",
         Why::Tried => "tried and failed",
+        Why::Caller => "not for this access token",
         Why::Bound => "of another account than the one that the request is bound to",
     }
 }

@@ -5,7 +5,7 @@
 //! it leaves, another takes over. The others sleep until they are served or their patience ends.
 //!
 //! Each caller's requests are served in order and the callers take turns. Those that wait for the same, by model, class
-//! of quota and the resource's key, form a group: when one of them can't be served, none can, and the turn goes on to
+//! of quota, the resource's key and the caller's keys, form a group: when one of them can't be served, none can, and the turn goes on to
 //! the other groups. So a model that is down holds nobody else. Those that were refused some keys already are each a
 //! group of their own, since others may be served before them.
 

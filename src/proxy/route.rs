@@ -265,6 +265,18 @@ fn is_management(below: &[u8]) -> bool {
         || MANAGEMENT_BELOW.iter().any(|(parent, child)| is(first, parent) && is(second, child))
 }
 
+/// `path`, below the mount, as the most lenient server would read it: decoded, in lower case, without what is noise.
+pub(super) fn plainly(path: &str) -> String {
+    let decoded = decode_wholly(path);
+    let segments = segments(&decoded).map(|segment| String::from_utf8_lossy(segment).to_ascii_lowercase());
+    segments.fold(String::with_capacity(path.len()), |plain, segment| plain + "/" + &segment)
+}
+
+/// Whether a POST to `path`, below the mount, runs a model.
+pub(super) fn is_inference(path: &str) -> bool {
+    kind(&Method::POST, path).is_some()
+}
+
 /// A name for the path in the ledger and the log. Those of the paths that run a model are made once.
 pub(super) fn name(path: &str) -> Arc<str> {
     static NAMES: LazyLock<[Arc<str>; INFERENCE.len()]> =

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Worker;
+use super::allowance::Charge;
 use super::attempt::{Answered, Holder, Reply, generation};
 use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
@@ -92,6 +93,8 @@ pub struct Tap {
     late: Option<Box<Late>>,
     entry: OpenEntry,
     holder: Holder,
+    /// What it counts for its caller; none where nothing is counted.
+    pub(super) charge: Option<Charge>,
     log: Option<Box<LogLine>>,
 }
 
@@ -132,6 +135,7 @@ impl Tap {
             late: (is_unclear && !is_error && form == Form::Json).then(Box::default),
             entry,
             holder,
+            charge: None,
             log: log.map(Box::new),
         });
         (tap, status, headers)
@@ -279,6 +283,9 @@ impl Tap {
             let shared = &self.worker.shared;
             if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
                 lease.spent(cost, shared.clock.now());
+            }
+            if let (Some(cost @ 1..), Some(charge)) = (usage.cost, &self.charge) {
+                charge.costs(cost);
             }
             if let (None, Some(generation)) = (&report.generation, tap.generation()) {
                 shared.affinity.own(generation, self.holder.key().name(), shared.clock.now());

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::template;
 use crate::access;
+use crate::access::file::{Form, New};
 use crate::cli::ConfigInitArgs;
 use crate::clock::Clock;
 use crate::commands::{Usage, interactive, keys};
@@ -166,11 +167,13 @@ fn first_access_token(config: &Config, told: &mut dyn Write) -> anyhow::Result<O
         Ok(_) | Err(access::file::FileError::Missing(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let token = access::file::generate();
-    let caller = access::file::append(path, Some(FIRST), &token)?;
+    let token = access::generate();
+    let terms = access::Terms::default();
+    let new = New { token: &token, form: Form::Hashed, name: Some(FIRST), terms: &terms };
+    access::file::append(path, &[new])?;
     writeln!(
         told,
-        "made an access token for the caller `{caller}` in {}; it is shown this once",
+        "made an access token for the caller `{FIRST}` in {}; it is shown this once",
         path.display()
     )?;
     Ok(Some(token))

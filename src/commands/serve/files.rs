@@ -1,15 +1,18 @@
 //! `tokens.csv` and `allow.txt` while the server runs: loaded at start, put in force when they change.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
+use super::recall;
 use crate::access::{self, Access};
-use crate::keys::Key;
 use crate::keys::file::{self as key_file, FileError, Loaded};
+use crate::keys::pool::KeyPool;
 use crate::keys::reference::Commands;
+use crate::keys::{Key, KeyName};
 use crate::proxy::Shared;
 use crate::watch::FileWatch;
 
@@ -124,13 +127,28 @@ impl Files {
     fn reload_access(&self, shared: &Shared) {
         let Some((path, _)) = &self.allow else { return };
         match self.load_access() {
-            Ok(access) => {
+            Ok(mut access) => {
                 let count = access.len();
+                recall::callers(
+                    &mut access,
+                    Some(&*shared.access.load()),
+                    &shared.ledger,
+                    shared.clock.now(),
+                );
+                warn_of_keys(&access, &shared.keys, path);
                 shared.access.store(Arc::new(access));
                 tracing::info!("reloaded the access tokens, {count} in all: {}", path.display());
             }
             Err(error) => tracing::error!("the last good access tokens stay in force: {error:#}"),
         }
+    }
+}
+
+/// Warns of access tokens that are confined to keys that there are not.
+pub(super) fn warn_of_keys(access: &Access, keys: &KeyPool, path: &Path) {
+    let unknown = |name: &&str| KeyName::parse(name).map_or(true, |name| !keys.has_account_of(&name));
+    for name in access.keys().filter(unknown).collect::<BTreeSet<_>>() {
+        tracing::warn!("{}: no such key, so that it serves no caller: {name}", path.display());
     }
 }
 

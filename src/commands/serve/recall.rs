@@ -3,17 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use crate::access::Access;
+use crate::access::allowance::UsedUp;
 use crate::clock::Time;
 use crate::keys::Key;
 use crate::keys::affinity::Affinity;
 use crate::keys::need::Used;
 use crate::keys::pool::KeyPool;
-use crate::ledger::{Ledger, UsedToday};
-use crate::proxy::Shared;
+use crate::ledger::{CallerUse, Ledger, UsedToday};
+use crate::proxy::{self, Shared};
 
 /// How many generations are looked up for the keys that made them.
 const GENERATIONS: u32 = 100_000;
+
+/// How long the ledger may take to write what happened until now.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The pool of `keys`, knowing what they were used for today and what of it rests.
 pub(super) fn pool(keys: Vec<Key>, ledger: &Ledger, now: Time) -> KeyPool {
@@ -22,6 +28,25 @@ pub(super) fn pool(keys: Vec<Key>, ledger: &Ledger, now: Time) -> KeyPool {
     let pool = KeyPool::resume(keys, &used, now);
     pool.restore(&facts(ledger, &["account", "key"]), now);
     pool
+}
+
+/// What callers of `access` used until now, where their use is bounded and was not counted `before` a change of the file.
+pub(super) fn callers(access: &mut Access, before: Option<&Access>, ledger: &Ledger, now: Time) {
+    let new = match before {
+        Some(before) => access.go_on_from(before),
+        None => access.counted().cloned().collect(),
+    };
+    if new.is_empty() {
+        return;
+    }
+    // What is under way to the disk is read back with the rest; if that takes too long, without.
+    let _ = ledger.flush(FLUSH);
+    let mut used = ledger.callers_at(now, proxy::runs_model);
+    for name in new {
+        if let Some(CallerUse { requests, cost, minute, .. }) = used.remove(&*name) {
+            access.restore(&name, &UsedUp { requests, cost, minute }, now);
+        }
+    }
 }
 
 /// What stays with its key, as far as it was noted.

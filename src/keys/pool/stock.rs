@@ -10,7 +10,7 @@ use super::super::state::Fact;
 use super::super::{Key, KeyName};
 use super::account::{ALONE, Account, AccountId};
 use super::facts::KeyFact;
-use super::line::{Line, Standing};
+use super::line::{Line, Rank, Standing};
 use super::slot::Slot;
 use super::view::Asked;
 use crate::clock::{Day, Time};
@@ -306,7 +306,25 @@ impl Stock {
                 return bound;
             }
         }
+        if need.keys.is_some() {
+            let lendable = self.may_have(need).filter_map(|at| self.lendable(at, line, need));
+            return lendable.min().map(|(_, at)| at);
+        }
         line.choose(|at| self.misfit(at, need).is_none())
+    }
+
+    /// The keys in the file that a need's caller is confined to; none where it is not.
+    pub(super) fn may_have(&self, need: &Need<'_>) -> impl Iterator<Item = usize> {
+        let names = need.keys.map_or(&[][..], |keys| keys).iter();
+        names.filter_map(|name| self.by_name.get(&**name).copied()).filter(|&at| self.slots[at].is_listed)
+    }
+
+    /// The key with its rank where it may be lent for a need.
+    fn lendable(&self, at: usize, line: &Line, need: &Need<'_>) -> Option<(Rank, usize)> {
+        match line.standing(at) {
+            Standing::Lendable(rank) => self.misfit(at, need).is_none().then_some((rank, at)),
+            _ => None,
+        }
     }
 
     /// Whether the key, or another of its account, is in the file.
@@ -318,10 +336,7 @@ impl Stock {
 
     /// The key itself, else the least used of its account.
     fn choose_near(&self, at: usize, line: &Line, need: &Need<'_>) -> Option<usize> {
-        let lendable = |at: usize| match line.standing(at) {
-            Standing::Lendable(rank) => self.misfit(at, need).is_none().then_some((rank, at)),
-            _ => None,
-        };
+        let lendable = |at: usize| self.lendable(at, line, need);
         let near = || self.accounts[self.slots[at].account].keys.iter().filter_map(|&at| lendable(at)).min();
         lendable(at).or_else(near).map(|(_, at)| at)
     }
@@ -334,6 +349,9 @@ impl Stock {
             || tried.accounts.iter().any(|&other| self.slots[other].account == account);
         if is_tried {
             return Some(Why::Tried);
+        }
+        if !need.may_have(self.slots[at].key.name()) {
+            return Some(Why::Caller);
         }
         let serves = self.restricted == 0 || need.is_among(&self.slots[at].key.terms().models);
         (!serves).then_some(Why::Models)

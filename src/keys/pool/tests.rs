@@ -62,7 +62,7 @@ fn ask(class: Class, tried: &Tried) -> Need<'_> {
         Class::Paid => "some/model",
         Class::Other => "",
     };
-    Need { model, class, bind: Bind::Free, tried }
+    Need { model, class, bind: Bind::Free, keys: None, tried }
 }
 
 fn try_lend(pool: &KeyPool, class: Class, now: Time) -> Result<Lease, Exhausted> {

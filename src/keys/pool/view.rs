@@ -32,7 +32,15 @@ impl Stock {
                 tally.add(self.verdict(at, need, now), now);
             }
             let others = self.listed.len() - tally.keys;
-            return tally.exhausted(others);
+            return tally.exhausted(Why::Bound, others);
+        }
+        if need.keys.is_some() {
+            let mut tally = Tally::default();
+            for at in self.may_have(need) {
+                tally.add(self.verdict(at, need, now), now);
+            }
+            let others = self.listed.len() - tally.keys;
+            return tally.exhausted(Why::Caller, others);
         }
         if !is_plain {
             // At least one attempt was spent before, which costs more than a look at each key.
@@ -55,7 +63,9 @@ impl Stock {
     }
 
     fn exhausted_by_the_line(&self, class: Class, now: Time) -> Exhausted {
-        let Some(line) = &self.lines[class as usize] else { return Tally::default().exhausted(0) };
+        let Some(line) = &self.lines[class as usize] else {
+            return Tally::default().exhausted(Why::Bound, 0);
+        };
         Exhausted { until: line.first_back(now), why: sorted(line.why().collect()) }
     }
 
@@ -64,7 +74,7 @@ impl Stock {
         for &at in &self.listed {
             tally.add(self.verdict(at, need, now), now);
         }
-        tally.exhausted(0)
+        tally.exhausted(Why::Bound, 0)
     }
 
     /// What keeps a key from serving a need.
@@ -91,7 +101,11 @@ impl Stock {
             let is_bound = only.is_some_and(|account| account != Some(slot.account));
             let is_tried = need.tried.keys.contains(&at)
                 || need.tried.accounts.iter().any(|&other| slots[other].account == slot.account);
-            if is_bound || is_tried || !need.is_among(&slot.key.terms().models) {
+            if is_bound
+                || is_tried
+                || !need.may_have(slot.key.name())
+                || !need.is_among(&slot.key.terms().models)
+            {
                 continue;
             }
             let (tomorrow, terms) = (self.day.next().start(), slot.key.terms());
@@ -262,10 +276,10 @@ impl Tally {
         }
     }
 
-    /// That none of them is left; `others` have to be left out.
-    fn exhausted(mut self, others: usize) -> Exhausted {
+    /// That none of them is left; `others` have to be left out for this reason.
+    fn exhausted(mut self, why: Why, others: usize) -> Exhausted {
         if others > 0 {
-            self.why.insert(Why::Bound, others);
+            self.why.insert(why, others);
         }
         Exhausted { until: self.first, why: sorted(self.why.into_iter().collect()) }
     }

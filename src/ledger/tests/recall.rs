@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{LONG, TODAY, count, database, entry, noon, one, opening, today, until, use_some};
 use crate::clock::Time;
-use crate::ledger::{Ledger, Opening, Outcome, UsedToday};
+use crate::ledger::{CallerUse, LastUse, Ledger, Opening, Outcome, UsedToday};
 
 #[test]
 fn notes_are_there_after_a_restart_the_latest_of_each() {
@@ -27,6 +27,46 @@ fn notes_are_there_after_a_restart_the_latest_of_each() {
     assert_eq!(ledger.notes("account"), [("a".to_owned(), "3".to_owned())]);
     assert!(ledger.notes("other").is_empty());
     assert!(Ledger::in_memory(noon()).notes("key").is_empty());
+}
+
+const DAY: i64 = 86_400_000;
+
+#[test]
+fn callers_are_found_with_what_counts_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), noon()).unwrap();
+    let now = noon().now();
+    let use_of = |caller: &str, model: &str, path: &str, before: i64, number: u32| {
+        let at = Time(now.0 - before);
+        let mut entry = ledger.entry(Opening {
+            number,
+            at,
+            caller: Arc::from(caller),
+            model: Arc::from(model),
+            path: Arc::from(path),
+            ..opening(&ledger, "key", at)
+        });
+        entry.report.usage.cost = Some(5);
+        entry.finish(Outcome::Complete);
+    };
+    use_of("old", "x", "/chat/completions", 3 * DAY, 1);
+    use_of("ann", "x", "/chat/completions", DAY, 1);
+    use_of("ann", "x", "/chat/completions", 60_000, 1);
+    use_of("ann", "x", "/chat/completions", 59_000, 1);
+    use_of("ann", "x", "/chat/completions", 58_000, 2);
+    use_of("ann", "", "/chat/completions", 2_000, 1);
+    use_of("ann", "", "/models", 1_000, 1);
+    assert!(ledger.flush(LONG));
+    let used = ledger.callers_at(now, |path| path == "/chat/completions");
+    let minute = vec![Time(now.0 - 59_000), Time(now.0 - 2_000)];
+    let last = Some(LastUse::At(Time(now.0 - 1_000)));
+    assert_eq!(used["ann"], CallerUse { requests: 3, cost: 25, minute, last });
+    assert_eq!((used["old"].requests, used["old"].cost), (0, 0));
+    assert_eq!(used["old"].last, Some(LastUse::On(Time(now.0 - 3 * DAY).day())));
+    let asked = crate::ledger::query::callers_at(directory.path(), now, |_| false).unwrap();
+    assert_eq!(asked["old"].last, Some(LastUse::At(Time(now.0 - 3 * DAY))));
+    assert_eq!(asked["ann"].requests, 2);
+    assert!(Ledger::in_memory(noon()).callers_at(now, |_| true).is_empty());
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Group {
     class: Class,
     model: Arc<str>,
     only: Option<KeyName>,
+    /// The caller's keys; none for any.
+    keys: Option<Arc<[Box<str>]>>,
     /// Who tried some keys already shares its group with nobody.
     alone: Option<u64>,
 }
@@ -69,6 +71,7 @@ pub(super) struct OwnedNeed {
     model: Arc<str>,
     class: Class,
     bind: OwnedBind,
+    keys: Option<Arc<[Box<str>]>>,
     tried: Tried,
 }
 
@@ -86,7 +89,8 @@ impl From<&Need<'_>> for OwnedNeed {
             Bind::Prefer(key) => OwnedBind::Prefer(key.clone()),
             Bind::Only(key) => OwnedBind::Only(key.clone()),
         };
-        Self { model: need.model.into(), class: need.class, bind, tried: need.tried.clone() }
+        let keys = need.keys.cloned();
+        Self { model: need.model.into(), class: need.class, bind, keys, tried: need.tried.clone() }
     }
 }
 
@@ -97,7 +101,7 @@ impl OwnedNeed {
             OwnedBind::Prefer(key) => Bind::Prefer(key),
             OwnedBind::Only(key) => Bind::Only(key),
         };
-        Need { model: &self.model, class: self.class, bind, tried: &self.tried }
+        Need { model: &self.model, class: self.class, bind, keys: self.keys.as_ref(), tried: &self.tried }
     }
 }
 
@@ -108,6 +112,8 @@ impl Group {
         self.class == other.class
             && (self.class == Class::Free || self.model == other.model)
             && (self.only.is_none() || self.only == other.only)
+            && (self.keys.as_ref().zip(other.keys.as_ref()))
+                .is_none_or(|(own, others)| own.iter().any(|key| others.contains(key)))
     }
 }
 
@@ -145,7 +151,8 @@ impl<G> Queue<G> {
             OwnedBind::Free | OwnedBind::Prefer(_) => None,
         };
         let alone = (!need.tried.is_empty()).then_some(self.latest + 1);
-        Arc::new(Group { class: need.class, model: Arc::clone(&need.model), only, alone })
+        let (model, keys) = (Arc::clone(&need.model), need.keys.clone());
+        Arc::new(Group { class: need.class, model, only, keys, alone })
     }
 
     /// What holds a group for which somebody waits.

@@ -116,7 +116,8 @@ impl World {
         let (caller, model) = (Arc::<str>::from(caller), model.to_owned());
         async move {
             let tried = Tried::default();
-            let need = Need { model: &model, class: Class::Free, bind: Bind::Free, tried: &tried };
+            let need =
+                Need { model: &model, class: Class::Free, bind: Bind::Free, keys: None, tried: &tried };
             room.enter(&caller, &need, &mut patience.clone(), now).await
         }
     }
@@ -244,7 +245,7 @@ async fn who_waits_is_served_when_the_window_turns() {
 async fn patience_grows_shorter_by_the_wait() {
     let world = World::new();
     let (room, tried, caller) = (world.room.clone(), Tried::default(), Arc::<str>::from("ann"));
-    let need = Need { model: MODEL, class: Class::Free, bind: Bind::Free, tried: &tried };
+    let need = Need { model: MODEL, class: Class::Free, bind: Bind::Free, keys: None, tried: &tried };
     let mut patience = MINUTE;
     let (result, ()) = tokio::join!(room.enter(&caller, &need, &mut patience, START), async {
         world.pass(Duration::from_secs(20)).await;

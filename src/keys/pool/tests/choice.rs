@@ -180,6 +180,32 @@ fn a_resource_goes_to_its_key_else_its_account_else_to_none() {
 }
 
 #[test]
+fn a_caller_that_is_confined_to_keys_gets_the_least_used_of_them_and_no_other() {
+    let pool = pool_used(&["a", "b", "c"], &[("b", 2), ("c", 1)]);
+    let names =
+        |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<std::sync::Arc<[Box<str>]>>();
+    let (tried, few, lost) = (Tried::default(), names(&["b", "c", "lost"]), names(&["lost"]));
+    let need = Need { keys: Some(&few), ..ask(Class::Paid, &tried) };
+    let who = |need: &Need<'_>| pool.lease(need, NOON).unwrap().key().name().to_string();
+    assert_eq!(who(&need), "c");
+    let (a, b) = (name("a"), name("b"));
+    assert!((0..5).all(|_| who(&Need { bind: Bind::Prefer(&a), ..need }) != "a"));
+    assert_eq!(who(&Need { bind: Bind::Prefer(&b), ..need }), "b");
+    let bound = pool.lease(&Need { bind: Bind::Only(&a), ..need }, NOON).unwrap_err();
+    assert_eq!(bound, Exhausted { until: None, why: vec![(Why::Bound, 2), (Why::Caller, 1)] });
+
+    let _ = bench(&pool, "b", Class::Paid, Rest::Cap(Some(noon(HOUR))), NOON);
+    let _ = bench(&pool, "c", Class::Paid, Rest::Refused, NOON);
+    let why = vec![(Why::Cap, 1), (Why::Refused, 1), (Why::Caller, 1)];
+    let (held, until) = (pool.lease(&need, NOON).unwrap_err(), Some(noon(15 * MINUTE)));
+    assert_eq!(held, Exhausted { until, why });
+    assert_eq!((pool.forecast(&need, NOON, noon(MINUTE)), who(&ask(Class::Paid, &tried))), (0, "a".into()));
+    let why = vec![(Why::Caller, 3)];
+    let need = Need { keys: Some(&lost), ..need };
+    assert_eq!(pool.lease(&need, NOON).unwrap_err(), Exhausted { until: None, why });
+}
+
+#[test]
 fn what_the_operator_bounds_stays_within_its_bounds() {
     let keys = vec![
         key_with("off", |terms| terms.enabled = false),
