@@ -1,21 +1,24 @@
-//! `tokens.csv` and `allow.txt` while the server runs: loaded at start, put in force when they change.
+//! `tokens.csv`, `allow.txt` and the certificate while the server runs: loaded at start, put in force when they change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
+use super::tls::{InForce, Tls};
 use crate::access::{self, Access};
 use crate::keys::Key;
 use crate::keys::file as key_file;
 use crate::proxy::Shared;
 use crate::watch::FileWatch;
 
-/// The operator's two files. A broken or deleted one leaves the last good set in force.
+/// The operator's files. A broken or deleted one leaves the last good set in force.
 pub(super) struct Files {
     tokens: (PathBuf, FileWatch),
     /// None when access tokens are not asked.
     allow: Option<(PathBuf, FileWatch)>,
+    /// None when callers speak plain HTTP.
+    tls: Option<Tls>,
     /// Who else wants the keys of a changed file.
     listener: Option<UnboundedSender<Vec<Key>>>,
 }
@@ -24,7 +27,7 @@ impl Files {
     /// Begins to watch, so that a change between loading and serving is not missed.
     pub(super) fn new(tokens: &Path, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
-        Self { tokens: watched(tokens), allow: allow.map(watched), listener: None }
+        Self { tokens: watched(tokens), allow: allow.map(watched), tls: None, listener: None }
     }
 
     /// The keys each time the file was read again; one may listen.
@@ -47,6 +50,11 @@ impl Files {
         Ok(loaded.access)
     }
 
+    /// The certificate and its key, from now on watched as well.
+    pub(super) fn load_tls(&mut self, certificate: &Path, key: &Path) -> anyhow::Result<InForce> {
+        Ok(self.tls.insert(Tls::load(certificate, key)?).in_force())
+    }
+
     /// Reads what changed since the last look.
     pub(super) fn reload_changed(&mut self, shared: &Shared) {
         if self.tokens.1.changed() {
@@ -55,12 +63,18 @@ impl Files {
         if self.allow.as_mut().is_some_and(|(_, watch)| watch.changed()) {
             self.reload_access(shared);
         }
+        if let Some(tls) = &mut self.tls {
+            tls.reload_changed();
+        }
     }
 
-    /// Reads both, changed or not.
+    /// Reads all, changed or not.
     pub(super) fn reload_all(&mut self, shared: &Shared) {
         self.reload_keys(shared);
         self.reload_access(shared);
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     fn reload_keys(&self, shared: &Shared) {
