@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use tokio::runtime::Builder;
@@ -30,6 +30,7 @@ use self::listen::{Place, Sockets};
 use self::poll::Poll;
 use self::signals::{Event, Health, Signals, notify};
 use self::tls::InForce;
+use super::Usage;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
@@ -119,18 +120,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
         breakers,
         room,
         ledger,
-        settings: Settings {
-            base: config.upstream.base.clone(),
-            no_auth: config.no_auth,
-            replay_bytes: config.replay_bytes,
-            replay_total: config.replay_total,
-            body_timeout: config.body_timeout,
-            max_uri_bytes: config.max_uri_bytes,
-            max_wait: config.max_wait,
-            commit_after: config.commit_after,
-            affinity: !config.no_affinity,
-            cors: Cors::new(&config.cors),
-        },
+        settings: proxy_settings(config),
         remembering: Mutex::default(),
         bounds: Bounds::default(),
         ready: AtomicBool::new(true),
@@ -204,14 +194,16 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
 }
 
 /// Refuses sockets that the configuration does not allow, and warns of what goes in the clear.
-fn check(sockets: &Sockets, config: &Config) -> anyhow::Result<()> {
+fn check(sockets: &Sockets, config: &Config) -> Result<(), Usage> {
     let beyond = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let inherited = sockets.are_inherited();
     match sockets.tcp().find(beyond) {
-        Some(address) if config.no_auth => bail!(
-            "--no-auth goes with loopback addresses and Unix sockets only, and the service manager handed over: {address}\n\
-             hint: `hermux allow gen` makes an access token"
-        ),
+        Some(address) if config.no_auth => {
+            return Err(Usage(format!(
+                "--no-auth goes with loopback addresses and Unix sockets only, and the service manager handed over: {address}\n\
+                 hint: `hermux allow gen` makes an access token"
+            )));
+        }
         // Whoever sets up socket units may have TLS before them.
         Some(address) if config.tls_cert.is_none() && !inherited => tracing::warn!(
             "access tokens travel in the clear beyond this machine, without --tls-cert and --tls-key: {address}"
@@ -227,6 +219,21 @@ fn check(sockets: &Sockets, config: &Config) -> anyhow::Result<()> {
 /// A number with its noun: `1 key`, `3 keys`.
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn proxy_settings(config: &Config) -> Settings {
+    Settings {
+        base: config.upstream.base.clone(),
+        no_auth: config.no_auth,
+        replay_bytes: config.replay_bytes,
+        replay_total: config.replay_total,
+        body_timeout: config.body_timeout,
+        max_uri_bytes: config.max_uri_bytes,
+        max_wait: config.max_wait,
+        commit_after: config.commit_after,
+        affinity: !config.no_affinity,
+        cors: Cors::new(&config.cors),
+    }
 }
 
 fn upstream_settings(config: &Config) -> crate::upstream::Settings {

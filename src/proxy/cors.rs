@@ -102,13 +102,12 @@ impl Cors {
         for name in &OF_UPSTREAM {
             answer.remove(name);
         }
-        let allowed = match &self.origins {
-            None => Some(HeaderValue::from_static("*")),
-            Some(_) => {
-                // A cache must not hand one origin's answer to another.
-                answer.append(VARY, HeaderValue::from_static("Origin"));
-                asked.get(ORIGIN).filter(|_| self.lists(asked)).cloned()
-            }
+        let allowed = if self.origins.is_none() {
+            Some(HeaderValue::from_static("*"))
+        } else {
+            // A cache must not hand one origin's answer to another.
+            answer.append(VARY, HeaderValue::from_static("Origin"));
+            asked.get(ORIGIN).filter(|_| self.lists(asked)).cloned()
         };
         if let Some(origin) = allowed {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

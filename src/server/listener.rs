@@ -50,7 +50,7 @@ impl Listener for TcpListener {
     fn close(self) -> impl Iterator<Item = Self::Opening> {
         let listener = self.into_std();
         waiting(move || {
-            let (stream, _) = listener.as_ref().map_err(|error| error.kind())?.accept()?;
+            let (stream, _) = listener.as_ref().map_err(io::Error::kind)?.accept()?;
             stream.set_nonblocking(true)?;
             TcpStream::from_std(stream).map(prepared)
         })
@@ -83,7 +83,7 @@ impl Listener for UnixListener {
     fn close(self) -> impl Iterator<Item = Self::Opening> {
         let listener = self.into_std();
         waiting(move || {
-            let (stream, _) = listener.as_ref().map_err(|error| error.kind())?.accept()?;
+            let (stream, _) = listener.as_ref().map_err(io::Error::kind)?.accept()?;
             stream.set_nonblocking(true)?;
             UnixStream::from_std(stream)
         })

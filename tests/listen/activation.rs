@@ -82,7 +82,7 @@ fn what_does_not_listen_is_refused_by_name() {
     let upstream = Upstream::never_called();
     let (status, said) =
         Setup::new(&upstream).handing(UdpSocket::bind("127.0.0.1:0").unwrap()).start_in_vain();
-    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("no listening stream socket: callers"), "{said}");
     // A connection, as Accept=yes hands over.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -96,7 +96,7 @@ fn no_auth_is_refused_on_a_socket_that_others_reach() {
     let upstream = Upstream::never_called();
     let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     let (status, said) = Setup::new(&upstream).switch("--no-auth").handing(everywhere).start_in_vain();
-    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("--no-auth") && said.contains("0.0.0.0:"), "{said}");
 }
 

@@ -23,7 +23,7 @@ impl<S: Read + Write> Line<S> {
 
     /// Reads once; how many bytes came.
     fn fill(&mut self) -> io::Result<usize> {
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = vec![0; 64 << 10];
         loop {
             match self.stream.read(&mut buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -7,6 +7,7 @@ mod support;
 
 mod activation;
 mod cors;
+mod held;
 mod line;
 mod tls;
 mod unix;

@@ -10,6 +10,8 @@ use socket2::{Domain, Protocol, Type};
 
 #[cfg(unix)]
 use super::unix::{self, SocketFile};
+#[cfg(unix)]
+use crate::commands::Usage;
 use crate::config::{Address, Config};
 
 /// Connections that wait to be accepted. The kernel may hold it lower.
@@ -18,7 +20,7 @@ const BACKLOG: i32 = 4096;
 /// What is listened on.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    sockets: Vec<Socket>,
+    open: Vec<Socket>,
     /// Whether a service manager handed them over, who keeps them open after this process.
     inherited: bool,
     #[cfg(unix)]
@@ -40,7 +42,7 @@ impl Sockets {
             Address::Ip(address) => {
                 let socket = Socket::Tcp(bind(*address, config.port)?);
                 Ok(Self {
-                    sockets: vec![socket],
+                    open: vec![socket],
                     inherited: false,
                     #[cfg(unix)]
                     file: None,
@@ -49,7 +51,7 @@ impl Sockets {
             #[cfg(unix)]
             Address::Unix(path) => {
                 let (listener, file) = unix::bind(path, config.socket_mode, BACKLOG)?;
-                Ok(Self { sockets: vec![Socket::Unix(listener)], inherited: false, file: Some(file) })
+                Ok(Self { open: vec![Socket::Unix(listener)], inherited: false, file: Some(file) })
             }
             #[cfg(not(unix))]
             Address::Unix(_) => {
@@ -72,16 +74,16 @@ impl Sockets {
                 Ok(socket) => socket.map(Socket::Tcp),
                 Err(_) => handed.take_unix_listener(at).ok().flatten().map(Socket::Unix),
             };
-            let Some(socket) = socket.filter(Socket::listens) else {
-                bail!(
+            let socket = socket.filter(Socket::listens).ok_or_else(|| {
+                Usage(format!(
                     "the service manager handed over what is no listening stream socket: {name}\n\
                      hint: use ListenStream= in the socket unit, and Accept=no"
-                )
-            };
+                ))
+            })?;
             socket.set_nonblocking().context("could not prepare the socket")?;
             sockets.push(socket);
         }
-        Ok((!sockets.is_empty()).then_some(Self { sockets, inherited: true, file: None }))
+        Ok((!sockets.is_empty()).then_some(Self { open: sockets, inherited: true, file: None }))
     }
 
     #[cfg(not(unix))]
@@ -96,13 +98,13 @@ impl Sockets {
 
     /// The addresses of those that are TCP.
     pub(super) fn tcp(&self) -> impl Iterator<Item = SocketAddr> {
-        self.sockets.iter().filter_map(Socket::tcp)
+        self.open.iter().filter_map(Socket::tcp)
     }
 
     /// The paths of those that are Unix sockets.
     #[cfg(unix)]
     pub(super) fn paths(&self) -> impl Iterator<Item = std::path::PathBuf> {
-        self.sockets.iter().filter_map(Socket::path)
+        self.open.iter().filter_map(Socket::path)
     }
 
     #[cfg(not(unix))]
@@ -119,7 +121,7 @@ impl Sockets {
 
     /// More handles on the same sockets.
     pub(super) fn handles(&self) -> anyhow::Result<Vec<Socket>> {
-        self.sockets.iter().map(|socket| socket.try_clone().context("could not share the listener")).collect()
+        self.open.iter().map(|socket| socket.try_clone().context("could not share the listener")).collect()
     }
 
     /// Closes these handles. What is handed out removes the file of a Unix socket when it is dropped.
