@@ -141,7 +141,8 @@ impl Stream for Line {
     fn break_off(&self) {
         match self {
             Self::Tcp(stream) => stream.break_off(),
-            Self::Tls(stream) => stream.get_ref().0.break_off(),
+            // Without a close_notify the end is none (RFC 8446 section 6.1); a reset could take what is on its way.
+            Self::Tls(_) => {}
             #[cfg(unix)]
             Self::Unix(stream) => stream.break_off(),
         }
