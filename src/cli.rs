@@ -72,7 +72,9 @@ Durations are 30 (seconds), 30s, 5m, 1h30m or 7d; sizes 65536, 64KiB or 32MiB.
 Examples:
   hermux serve
   hermux serve --port 8080 --tokens ~/keys/tokens.csv
-  hermux serve --address 0.0.0.0 --grace 2m --log-format json
+  hermux serve --address 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+  hermux serve --address unix:/run/hermux/hermux.sock
+  hermux serve --cors https://app.example      for applications in a browser
   hermux serve --no-auth           on this machine alone, without access tokens";
 
 const DEMO: &str = "\
@@ -469,12 +471,29 @@ pub struct GlobalArgs {
 /// `hermux serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// The IP address to listen on [default: 127.0.0.1] [env: HERMUX_ADDRESS]
-    #[arg(short, long, value_name = "IP")]
+    /// The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
+    ///
+    /// Where the service manager hands over sockets (LISTEN_FDS, as systemd does), they are listened on, and neither
+    /// address nor port is used.
+    #[arg(short, long, value_name = "IP|unix:PATH")]
     pub address: Option<String>,
-    /// The port to listen on; 0 picks one [default: 3333] [env: HERMUX_PORT]
+    /// The port to listen on; 0 picks one; a Unix socket has none [default: 3333] [env: HERMUX_PORT]
     #[arg(short, long, value_name = "PORT")]
     pub port: Option<String>,
+    /// Who may connect to the Unix socket, as chmod takes it [default: 0600] [env: HERMUX_SOCKET_MODE]
+    #[arg(long, value_name = "MODE", hide_short_help = true)]
+    pub socket_mode: Option<String>,
+    /// Speak TLS with callers: the certificate, its chain behind it, as PEM; read again when it changes
+    /// [env: HERMUX_TLS_CERT]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub tls_cert: Option<String>,
+    /// The private key of that certificate, as PEM, not encrypted [env: HERMUX_TLS_KEY]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub tls_key: Option<String>,
+    /// Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list
+    /// with commas [env: HERMUX_CORS]
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors: Vec<String>,
     /// Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     #[arg(long)]
     pub no_auth: bool,
@@ -892,6 +911,10 @@ impl ServeArgs {
         given([
             ("address", &self.address),
             ("port", &self.port),
+            ("socket_mode", &self.socket_mode),
+            ("tls_cert", &self.tls_cert),
+            ("tls_key", &self.tls_key),
+            ("cors", &(!self.cors.is_empty()).then(|| self.cors.join(","))),
             ("no_auth", &self.no_auth.then(|| "true".to_owned())),
             ("no_affinity", &self.no_affinity.then(|| "true".to_owned())),
             ("no_poll", &self.no_poll.then(|| "true".to_owned())),

@@ -4,6 +4,7 @@ mod layers;
 pub mod origin;
 mod value;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -28,9 +29,17 @@ pub struct Config {
     /// Where the ledger and the state live.
     pub data_dir: PathBuf,
     /// `-a/--address`.
-    pub address: IpAddr,
+    pub address: Address,
     /// `-p/--port`; 0 picks one.
     pub port: u16,
+    /// The mode of a Unix socket.
+    pub socket_mode: u32,
+    /// The certificate that callers are shown, its chain behind it, as PEM; comes with `tls_key` or not at all.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, as PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The origins whose pages may use hermux, as browsers write them; `*` stands for all of them.
+    pub cors: Vec<String>,
     /// Where upstream is.
     pub upstream: UpstreamUrl,
     /// More roots to trust, as PEM.
@@ -83,6 +92,35 @@ pub struct Config {
     pub log: Targets,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Where callers are listened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// At an IP address.
+    Ip(IpAddr),
+    /// On the Unix socket with this path.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Ip(address) => address.to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Upstream's address: what stands before and in `/api/v1`.
@@ -166,6 +204,10 @@ pub const SETTINGS: &[Setting] = settings! {
     data_dir           ""                              path => data_dir;
     address            "127.0.0.1"                     address => address;
     port               "3333"                          port => port;
+    socket_mode        "0600"                          mode => socket_mode;
+    tls_cert           ""                              path => tls_cert;
+    tls_key            ""                              path => tls_key;
+    cors               ""                              origins => cors;
     upstream           "https://openrouter.ai/api/v1"  upstream => upstream;
     upstream_proxy     ""                              proxy => upstream_proxy;
     ca_file            ""                              path => ca_file;
@@ -230,6 +272,7 @@ impl Config {
         let mut places = vec![Place::of_config_file(flags, around)];
         config.find_places(around, &mut places);
         config.check_no_auth(&entries, &mut wrong);
+        config.check_tls(&entries, &mut wrong);
         if !config.upstream.tls && !is_loopback(&config.upstream.host) {
             let host = &config.upstream.host;
             config
@@ -246,8 +289,12 @@ impl Config {
             tokens: PathBuf::new(),
             allow: PathBuf::new(),
             data_dir: PathBuf::new(),
-            address: Ipv4Addr::LOCALHOST.into(),
+            address: Address::Ip(Ipv4Addr::LOCALHOST.into()),
             port: 0,
+            socket_mode: 0,
+            tls_cert: None,
+            tls_key: None,
+            cors: Vec::new(),
             upstream: UpstreamUrl::default(),
             ca_file: None,
             upstream_proxy: None,
@@ -325,19 +372,45 @@ impl Config {
     }
 
     fn check_no_auth(&self, entries: &[Entry], wrong: &mut Vec<String>) {
-        if self.no_auth && !self.address.to_canonical().is_loopback() {
-            let source = |name| {
-                let last = entries.iter().rev().find(|entry| entry.setting.name == name);
-                last.map_or(&Source::Default, |entry| &entry.source)
-            };
+        if !self.no_auth {
+            return;
+        }
+        if !self.address.is_local() {
             wrong.push(format!(
                 "{}: only with a loopback address, not with that of {}: {}\nhint: `hermux allow gen` makes an access token",
-                source("no_auth"),
-                source("address"),
+                source(entries, "no_auth"),
+                source(entries, "address"),
                 self.address
             ));
         }
+        // Any page can have the origin `null`.
+        if let Some(any) = self.cors.iter().find(|origin| matches!(origin.as_str(), "*" | "null")) {
+            wrong.push(format!(
+                "{}: only with a list of origins, since any page could use the keys, not with that of {}: {any}\n\
+                 hint: list the origins, or `hermux allow gen` makes an access token",
+                source(entries, "no_auth"),
+                source(entries, "cors"),
+            ));
+        }
     }
+
+    fn check_tls(&self, entries: &[Entry], wrong: &mut Vec<String>) {
+        let (given, missing) = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => ("tls_cert", "--tls-key"),
+            (None, Some(_)) => ("tls_key", "--tls-cert"),
+            _ => return,
+        };
+        wrong.push(format!(
+            "{}: TLS takes a certificate and its private key, and one is not given: {missing}",
+            source(entries, given)
+        ));
+    }
+}
+
+/// Where the value in force of the setting `name` stands.
+fn source<'a>(entries: &'a [Entry], name: &str) -> &'a Source {
+    let last = entries.iter().rev().find(|entry| entry.setting.name == name);
+    last.map_or(&Source::Default, |entry| &entry.source)
 }
 
 /// 0 tells of hermux what an operator wants to know and of its libraries what goes wrong.

@@ -1,17 +1,18 @@
 //! Accepts connections and serves them: permits, timeouts, drain. It knows nothing of proxying.
 //!
-//! Each worker thread runs [`serve`] on its own clone of one listening socket. A connection stays on the
+//! Each worker thread runs [`serve`] on its own clone of the listening socket. A connection stays on the
 //! thread that accepted it, so everything it touches is single-threaded.
 
 mod body;
 mod connection;
 mod io;
+mod listener;
 mod state;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::error::Error;
-use std::io::ErrorKind;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,14 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::connection::run;
 use self::state::{Order, State};
+
+pub use self::listener::{Listener, Stream};
 
 /// How long a connection may take, and how much it may send before it is a request.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,10 @@ const LAME_DUCK: Duration = Duration::from_millis(50);
 /// After a failed accept (no file descriptors left, say) nothing is accepted for this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How many connections are still taken from the backlog of a listener that closes; one that a service manager keeps open
+/// may never run dry.
+const MOST_WAITING: usize = 4096;
+
 /// A worker's open connections, and its coarse clock.
 pub(crate) struct Connections {
     open: std::cell::RefCell<BTreeMap<u64, Rc<State>>>,
@@ -94,13 +99,14 @@ impl Ticker {
 ///
 /// A permit is taken before each accept: at the bound, new connections wait in the listener's backlog.
 /// Call it inside a [`tokio::runtime::LocalRuntime`].
-pub async fn serve<S, B>(
-    listener: TcpListener,
+pub async fn serve<L, S, B>(
+    mut listener: L,
     permits: Arc<Semaphore>,
     service: S,
     limits: Limits,
     mut phase: watch::Receiver<Phase>,
 ) where
+    L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -113,14 +119,14 @@ pub async fn serve<S, B>(
     });
     let sweeper = spawn_local(sweep(Rc::clone(&connections), limits));
     let limits = Rc::new(limits);
-    let open = |stream: TcpStream, permit: OwnedSemaphorePermit| {
+    let open = |opening: L::Opening, permit: OwnedSemaphorePermit| {
         let state = connections.add();
         let connections = Rc::clone(&connections);
         let service = service.clone();
         let limits = Rc::clone(&limits);
         spawn_local(async move {
             let open = Open { connections, state, _permit: permit };
-            run(stream, service, &limits, &open.state).await;
+            run(opening, service, &limits, &open.state).await;
         });
     };
 
@@ -128,8 +134,8 @@ pub async fn serve<S, B>(
         tokio::select! {
             biased;
             () = reached(&mut phase, Phase::Drain) => break,
-            accepted = accept(&listener, &permits) => match accepted {
-                Ok((stream, permit)) => open(stream, permit),
+            accepted = accept(&mut listener, &permits) => match accepted {
+                Ok((opening, permit)) => open(opening, permit),
                 Err(error) => {
                     tracing::warn!("could not accept a connection: {error}");
                     sleep(ACCEPT_PAUSE).await;
@@ -137,15 +143,14 @@ pub async fn serve<S, B>(
             },
         }
     }
-    // Connections that the kernel completed before the port closes were promised an answer. They are asked
-    // for outside of the runtime, which may not have heard of them yet.
-    if let Ok(listener) = listener.into_std() {
-        while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
-            && let Some(stream) = next_waiting(&listener)
-        {
-            open(stream, permit);
-        }
+    // Connections that the kernel completed before the port closes were promised an answer.
+    let mut waiting = listener.close().take(MOST_WAITING);
+    while let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+        && let Some(opening) = waiting.next()
+    {
+        open(opening, permit);
     }
+    drop(waiting);
     sleep(LAME_DUCK).await;
     connections.order(Order::Finish);
     tokio::select! {
@@ -163,49 +168,18 @@ async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase) {
     let _ = phase.wait_for(|now| *now >= at_least).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
+async fn accept<L: Listener>(
+    listener: &mut L,
     permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(L::Opening, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                prepare(&stream);
-                return Ok((stream, permit));
-            }
-            Err(error) if is_the_peers(&error) => {}
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok(opening) => return Ok((opening, permit)),
+            Err(error) if listener::is_the_peers(&error) => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-/// A connection that waits in the backlog, if there is one right now.
-fn next_waiting(listener: &std::net::TcpListener) -> Option<TcpStream> {
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(true).ok()?;
-                let stream = TcpStream::from_std(stream).ok()?;
-                prepare(&stream);
-                return Some(stream);
-            }
-            Err(error) if is_the_peers(&error) || error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
-}
-
-/// The peer left before it was accepted; that is no fault of ours.
-fn is_the_peers(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
-}
-
-fn prepare(stream: &TcpStream) {
-    // Both only improve what works without them, so a refusal is no error.
-    let _ = stream.set_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// An open connection; forgotten, and its permit given back, when dropped, be it by a panic.

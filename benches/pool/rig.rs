@@ -81,9 +81,10 @@ impl Rig {
                 let port = process.as_ref().map_or(0, |process| process.port);
                 SocketAddr::from((Ipv4Addr::LOCALHOST, port))
             }
-            Hermux::Inside(running) => {
-                running.as_ref().map_or_else(|| SocketAddr::from(([0; 4], 0)), |running| running.address())
-            }
+            Hermux::Inside(running) => running
+                .as_ref()
+                .and_then(|running| running.address())
+                .unwrap_or(SocketAddr::from(([0; 4], 0))),
         }
     }
 

@@ -16,7 +16,7 @@ use super::serve;
 use crate::access;
 use crate::cli::{DemoArgs, DemoScenario};
 use crate::clock::Clock;
-use crate::config::{Config, UpstreamUrl};
+use crate::config::{Address, Config, UpstreamUrl};
 use crate::keys;
 use crate::keys::KeyName;
 use crate::secret::Secret;
@@ -57,11 +57,12 @@ pub(super) fn run(args: &DemoArgs, config: Config, out: &mut dyn Write) -> anyho
     let upstream = UpstreamUrl { port: simulator.address().port(), ..config.upstream.clone() };
     let running = serve::start(&Config { upstream, ..config }, Clock::system())?;
 
-    let url = format!("http://{}/api/v1", running.address());
+    let address = running.address().context("the demo does not listen")?;
+    let url = format!("http://{address}/api/v1");
     // Whoever closed the pipe does not want to see it, but everything is to be cleaned up all the same.
     let told = explain(out, &url, &access_token, home.path()).and_then(|()| {
         let ended = if let Some(plan) = plan(args.scenario, out)? {
-            stop.wait(traffic::run(plan, running.address(), &access_token, &simulator, out))
+            stop.wait(traffic::run(plan, address, &access_token, &simulator, out))
         } else {
             invite(out, &url, &access_token)?;
             stop.wait(std::future::pending())
@@ -153,7 +154,9 @@ fn prepare(
         tokens: home.join("tokens.csv"),
         allow: home.join("allow.txt"),
         data_dir: home.join("data"),
-        address: Ipv4Addr::LOCALHOST.into(),
+        address: Address::Ip(Ipv4Addr::LOCALHOST.into()),
+        tls_cert: None,
+        tls_key: None,
         upstream: UpstreamUrl {
             tls: false,
             host: Ipv4Addr::LOCALHOST.to_string(),

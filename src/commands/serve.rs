@@ -1,9 +1,14 @@
 //! `hermux serve`, the composition root: opens files, ledger, pool and listener, wires them, and waits.
 
+mod doors;
 mod files;
 pub(super) mod listen;
 mod poll;
 pub(super) mod recall;
+mod signals;
+pub(super) mod tls;
+#[cfg(unix)]
+mod unix;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -16,12 +21,16 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::doors::Entrance;
 use self::files::Files;
+use self::listen::{Place, Sockets};
 use self::poll::Poll;
+use self::signals::{Event, Health, Signals, notify};
+use self::tls::InForce;
+use super::Usage;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
@@ -29,6 +38,7 @@ use crate::keys::breaker::Breakers;
 use crate::keys::reference;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
+use crate::proxy::cors::Cors;
 use crate::proxy::room::Room;
 use crate::proxy::{Bounds, Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
@@ -45,6 +55,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 
 /// Runs the proxy until it is told to stop.
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let inherited = Sockets::inherited()?;
     let signals =
         Builder::new_current_thread().enable_all().build().context("could not start the signal loop")?;
     // Installed before the port opens, so that no signal is missed.
@@ -52,7 +63,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let _inside = signals.enter();
         Signals::install().context("could not install signal handlers")?
     };
-    let running = start(config, Clock::system())?;
+    let running = start_on(inherited, config, Clock::system())?;
     let stop = running.stop.clone();
     let mut done = running.done();
     signals.block_on(async {
@@ -78,8 +89,15 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Starts the proxy: when this returns, the port is open and requests are served.
 pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
+    start_on(None, config, clock)
+}
+
+/// The same on the sockets that were handed over, where there are some.
+fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let commands = reference::Commands::allowed_if(config.allow_commands);
     let mut files = Files::new(&config.tokens, commands, (!config.no_auth).then_some(config.allow.as_path()));
+    let tls = config.tls_cert.as_deref().zip(config.tls_key.as_deref());
+    let tls = tls.map(|(certificate, key)| files.load_tls(certificate, key)).transpose()?;
     let keys = files.load_keys()?;
     let mut access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
@@ -92,8 +110,9 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let pool = recall::pool(keys, &ledger, clock.now());
     files::warn_of_keys(&access, &pool, &config.allow);
     let max_connections = listen::connection_bound(config.max_connections);
-    let listener = listen::bind(config.address, config.port)?;
-    let address = listener.local_addr().context("could not read the listener's address")?;
+    let sockets = inherited.map_or_else(|| Sockets::bind(config), Ok)?;
+    check(&sockets, config)?;
+    let address = sockets.tcp().next();
 
     let counts = (pool.len(), access.len());
     let breakers = Breakers::default();
@@ -105,17 +124,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         breakers,
         room,
         ledger,
-        settings: Settings {
-            base: config.upstream.base.clone(),
-            no_auth: config.no_auth,
-            replay_bytes: config.replay_bytes,
-            replay_total: config.replay_total,
-            body_timeout: config.body_timeout,
-            max_uri_bytes: config.max_uri_bytes,
-            max_wait: config.max_wait,
-            commit_after: config.commit_after,
-            affinity: !config.no_affinity,
-        },
+        settings: proxy_settings(config),
         remembering: Mutex::default(),
         bounds: Bounds::default(),
         ready: AtomicBool::new(true),
@@ -130,11 +139,16 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
 
     let (phase, phases) = watch::channel(Phase::Run);
     let permits = Arc::new(Semaphore::new(max_connections));
-    let mut workers = Workers { handles: Vec::new(), phase };
-    for number in 0..config.workers {
-        let listener = listener.try_clone().context("could not share the listener")?;
+    let shown = sockets.show("");
+    let ready = sockets.show(if tls.is_some() { "https://" } else { "http://" });
+    let ready = if sockets.are_inherited() { format!("{ready}, from the service manager") } else { ready };
+    let paths: Vec<_> = sockets.paths().collect();
+    let handles = (0..config.workers).map(|_| sockets.handles()).collect::<Result<Vec<_>, _>>()?;
+    let mut workers = Workers { handles: Vec::new(), phase, place: sockets.close() };
+    for (number, sockets) in handles.into_iter().enumerate() {
         let worker = Worker {
-            listener,
+            sockets,
+            tls: tls.clone(),
             permits: Arc::clone(&permits),
             shared: Arc::clone(&shared),
             connector: Arc::clone(&connector),
@@ -147,9 +161,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
             .context("could not start a worker")?;
         workers.handles.push(handle);
     }
-    drop(listener);
 
-    let control_socket = open_control(config, &shared, address);
+    let control_socket = open_control(config, &shared, shown);
     let (commands, inbox) = mpsc::unbounded_channel();
     let (done_sender, done) = watch::channel(false);
     let grace = config.grace;
@@ -173,17 +186,58 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     // Its own target, so that it is shown however quiet the log is to be.
     tracing::info!(
         target: READY,
-        "ready: http://{address} ({}, {callers}, data in {data})",
+        "ready: {ready} ({}, {callers}, data in {data})",
         counted(keys, "key"),
     );
-    notify(&[sd_notify::NotifyState::Ready]);
+    for path in paths {
+        tracing::info!("to try it: curl --unix-socket {} http://localhost/health", path.display());
+    }
+    notify(Health::Ready);
     recall::generations(shared);
     Ok(Running { address, stop: Commands(commands), done, control })
+}
+
+/// Refuses sockets that the configuration does not allow, and warns of what goes in the clear.
+fn check(sockets: &Sockets, config: &Config) -> Result<(), Usage> {
+    let beyond = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    let inherited = sockets.are_inherited();
+    match sockets.tcp().find(beyond) {
+        Some(address) if config.no_auth => {
+            return Err(Usage(format!(
+                "--no-auth goes with loopback addresses and Unix sockets only, and the service manager handed over: {address}\n\
+                 hint: `hermux allow gen` makes an access token"
+            )));
+        }
+        // Whoever sets up socket units may have TLS before them.
+        Some(address) if config.tls_cert.is_none() && !inherited => tracing::warn!(
+            "access tokens travel in the clear beyond this machine, without --tls-cert and --tls-key: {address}"
+        ),
+        _ => {}
+    }
+    if config.tls_cert.is_some() && sockets.tcp().next().is_none() {
+        tracing::warn!("TLS is not used, since it is for TCP, and only Unix sockets are listened on");
+    }
+    Ok(())
 }
 
 /// A number with its noun: `1 key`, `3 keys`.
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn proxy_settings(config: &Config) -> Settings {
+    Settings {
+        base: config.upstream.base.clone(),
+        no_auth: config.no_auth,
+        replay_bytes: config.replay_bytes,
+        replay_total: config.replay_total,
+        body_timeout: config.body_timeout,
+        max_uri_bytes: config.max_uri_bytes,
+        max_wait: config.max_wait,
+        commit_after: config.commit_after,
+        affinity: !config.no_affinity,
+        cors: Cors::new(&config.cors),
+    }
 }
 
 pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
@@ -199,12 +253,12 @@ pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
 }
 
 /// The control socket in the data directory; the proxy serves without it too.
-fn open_control(config: &Config, shared: &Arc<Shared>, address: SocketAddr) -> Option<Control> {
+fn open_control(config: &Config, shared: &Arc<Shared>, address: String) -> Option<Control> {
     let server = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started_ms: shared.clock.now().0,
-        address: address.to_string(),
+        address,
         tokens: std::path::absolute(&config.tokens).unwrap_or_else(|_| config.tokens.clone()),
     };
     let room = shared.room.clone();
@@ -249,16 +303,16 @@ fn open_ledger(config: &Config, clock: Clock) -> anyhow::Result<Ledger> {
 /// A proxy that runs in threads of its own.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     stop: Commands,
     done: watch::Receiver<bool>,
     control: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
-    /// Where it listens; the port is the one that was picked.
+    /// Where it listens by TCP, if it does; the port is the one that was picked.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
@@ -297,11 +351,13 @@ impl Commands {
 struct Workers {
     handles: Vec<JoinHandle<()>>,
     phase: watch::Sender<Phase>,
+    place: Place,
 }
 
 /// One worker thread's part.
 struct Worker {
-    listener: std::net::TcpListener,
+    sockets: Vec<listen::Socket>,
+    tls: Option<InForce>,
     permits: Arc<Semaphore>,
     shared: Arc<Shared>,
     connector: Arc<Connector>,
@@ -322,16 +378,15 @@ impl Worker {
             }
         };
         runtime.block_on(async move {
-            let listener = match tokio::net::TcpListener::from_std(self.listener) {
-                Ok(listener) => listener,
-                Err(error) => {
-                    tracing::error!("a worker could not listen: {error}");
-                    return;
-                }
-            };
+            let entrance = Entrance::open(self.sockets, self.tls.as_ref());
             let proxy = Proxy::new(self.shared, Upstream::new(self.connector));
             let service = service_fn(move |request| proxy.clone().handle(request));
-            server::serve(listener, self.permits, service, self.limits, self.phases).await;
+            let (permits, limits, phases) = (self.permits, self.limits, self.phases);
+            match entrance {
+                Ok(Entrance::Plain(tcp)) => server::serve(tcp, permits, service, limits, phases).await,
+                Ok(Entrance::Doors(doors)) => server::serve(doors, permits, service, limits, phases).await,
+                Err(error) => tracing::error!("a worker could not listen: {error}"),
+            }
         });
     }
 }
@@ -360,7 +415,7 @@ fn control(
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Reload) => {
-                        notify(&[sd_notify::NotifyState::Reloading]);
+                        notify(Health::Reloading);
                         files.reload_all(shared);
                         is_reloading = true;
                     }
@@ -369,7 +424,7 @@ fn control(
                 _ = look.tick() => files.reload_changed(shared),
                 read = files.read_keys() => {
                     if files.put_in_force(read, shared) && std::mem::take(&mut is_reloading) {
-                        notify(&[sd_notify::NotifyState::Ready]);
+                        notify(Health::Ready);
                     }
                 }
                 _ = remember.tick() => shared.remember(),
@@ -379,8 +434,10 @@ fn control(
         if let Some(poll) = poll {
             poll.abort();
         }
-        notify(&[sd_notify::NotifyState::Stopping]);
-        let Workers { handles, phase } = workers;
+        notify(Health::Stopping);
+        let Workers { handles, phase, place } = workers;
+        // Nobody new is to find the server, and those who have found it are still taken.
+        drop(place);
         phase.send_replace(Phase::Drain);
         let mut all_ended = tokio::task::spawn_blocking(move || {
             handles.into_iter().map(JoinHandle::join).filter(Result::is_err).count()
@@ -407,41 +464,4 @@ fn control(
             _ => Err(anyhow::anyhow!("a worker panicked")),
         }
     })
-}
-
-/// Tells systemd, where it asked to be told; elsewhere this does nothing.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("could not notify the service manager: {error}");
-    }
-}
-
-enum Event {
-    Reload,
-    Stop,
-}
-
-/// The signals that concern the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.hangup.recv() => Event::Reload,
-        }
-    }
 }

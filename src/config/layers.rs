@@ -166,7 +166,12 @@ fn file(path: &Path, text: &str, entries: &mut Vec<Entry>, wrong: &mut Vec<Strin
             DeValue::String(text) if setting.is_path && !text.is_empty() => {
                 folder.join(text.as_ref()).to_string_lossy().into_owned()
             }
-            DeValue::String(text) => text.clone().into_owned(),
+            DeValue::String(text) => match text.strip_prefix("unix:") {
+                Some(socket) if setting.name == "address" => {
+                    format!("unix:{}", folder.join(socket).display())
+                }
+                _ => text.clone().into_owned(),
+            },
             DeValue::Integer(number) => number.to_string(),
             DeValue::Boolean(switch) => switch.to_string(),
             other => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::{Config, Errors, LogFormat, SETTINGS, Surroundings, UpstreamUrl, value};
+use super::{Address, Config, Errors, LogFormat, SETTINGS, Surroundings, UpstreamUrl, value};
 
 fn around(variables: &[(&str, &str)]) -> Surroundings {
     let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -87,6 +87,9 @@ fn every_setting_can_be_a_flag_a_variable_and_a_key() {
             "tokens" | "allow" | "data_dir" | "ca_file" => "some/path",
             "upstream_proxy" => "http://127.0.0.1:8080",
             "workers" | "max_connections" => "2",
+            "cors" => "https://app.example",
+            // One is nothing without the other.
+            "tls_cert" | "tls_key" => continue,
             _ => setting.default,
         };
         let (_home, in_file) = home(&format!("{} = \"{good}\"", setting.name));
@@ -350,6 +353,85 @@ fn a_proxy_is_a_plain_origin_with_a_port() {
     for text in ["proxy:3128", "http://proxy", "https://proxy:1", "socks5://proxy:1", "http://proxy:1/x"] {
         assert!(value::proxy(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn an_address_may_be_a_unix_socket() {
+    let socket = |path: &str| Address::Unix(PathBuf::from(path));
+    assert_eq!(value::address("unix:/run/hermux.sock"), Ok(socket("/run/hermux.sock")));
+    assert_eq!(value::address("unix:here.sock"), Ok(socket("here.sock")));
+    assert!(value::address("unix:").is_err());
+    assert!(flags(&[("no_auth", "true"), ("address", "unix:a")]).unwrap().no_auth, "its mode guards it");
+    // In config.toml it is relative to that file, as other paths are.
+    let (home, around) = home("address = \"unix:a.sock\"");
+    let config = resolve(&[], &around).unwrap();
+    assert_eq!(config.address, Address::Unix(home.path().join("a.sock")));
+}
+
+#[test]
+fn a_mode_is_octal() {
+    for (text, mode) in [("0600", 0o600), ("660", 0o660), ("0o666", 0o666), ("0", 0)] {
+        assert_eq!(value::mode(text), Ok(mode), "{text}");
+    }
+    for text in ["", "rw", "8", "1777", "-1", "0x10"] {
+        assert!(value::mode(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn origins_are_as_browsers_write_them() {
+    for (text, origins) in [
+        ("https://app.example", &["https://app.example"][..]),
+        ("HTTPS://App.Example:443", &["https://app.example"]),
+        ("http://localhost:5173 , http://[::1]:80", &["http://localhost:5173", "http://[::1]"]),
+        (
+            "https://a.example:80,chrome-extension://abcdef",
+            &["https://a.example:80", "chrome-extension://abcdef"],
+        ),
+        ("null,*", &["null", "*"]),
+    ] {
+        assert_eq!(value::origins(text).unwrap(), origins);
+    }
+    for text in [
+        "",
+        ",",
+        "app.example",
+        "https://",
+        "https://a.example/",
+        "https://a.example/page",
+        "https://a@b.example",
+        "https://a.example:port",
+        "https://*.example",
+        "https://a.example:",
+        "http://[::1",
+        "https://a b",
+    ] {
+        assert!(value::origins(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn any_origin_and_no_access_tokens_do_not_go_together() {
+    for origins in ["*", "null", "https://app.example,*"] {
+        let told = problems(flags(&[("no_auth", "true"), ("cors", origins)]));
+        assert!(told.starts_with("--no-auth: only with a list of origins"), "{told}");
+    }
+    assert!(flags(&[("no_auth", "true"), ("cors", "https://app.example")]).is_ok());
+    assert!(flags(&[("cors", "*")]).is_ok());
+}
+
+#[test]
+fn tls_takes_both_of_its_files() {
+    let told = problems(flags(&[("tls_cert", "cert.pem")]));
+    assert!(told.starts_with("--tls-cert: ") && told.ends_with("--tls-key"), "{told}");
+    let told = problems(flags(&[("tls_key", "key.pem")]));
+    assert!(told.starts_with("--tls-key: ") && told.ends_with("--tls-cert"), "{told}");
+    let pair = |config: Config| config.tls_cert.zip(config.tls_key).unwrap();
+    let both = flags(&[("tls_cert", "cert.pem"), ("tls_key", "key.pem")]).unwrap();
+    assert_eq!(pair(both), ("cert.pem".into(), "key.pem".into()));
+    let (home, mut around) = home("tls_cert = \"cert.pem\"");
+    around.variables.push(("HERMUX_TLS_KEY".into(), "key.pem".into()));
+    assert_eq!(pair(resolve(&[], &around).unwrap()), (home.path().join("cert.pem"), "key.pem".into()));
 }
 
 #[test]

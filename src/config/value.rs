@@ -1,13 +1,13 @@
 //! The values of settings: raw text to durations, sizes, addresses; each error says what was wanted.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-use super::{LogFormat, UpstreamUrl};
+use super::{Address, LogFormat, UpstreamUrl};
 
 /// `text` for an error, unless there may be a secret in it.
 fn shown(text: &str) -> &str {
@@ -29,12 +29,69 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+/// `127.0.0.1`, `localhost`, `::1`, `[::1]`, `unix:/run/hermux.sock`.
+pub(super) fn address(text: &str) -> Result<Address, String> {
+    if let Some(socket) = text.strip_prefix("unix:") {
+        return path(socket).map(Address::Unix);
+    }
     if text == "localhost" {
-        return Ok(Ipv4Addr::LOCALHOST.into());
+        return Ok(Address::Ip(Ipv4Addr::LOCALHOST.into()));
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().or_else(|_| not_a("not an IP address", text))
+    bare.parse().map(Address::Ip).or_else(|_| not_a("not an IP address, and not unix:PATH", text))
+}
+
+/// `0660`, as `chmod` takes it.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode @ 0..=0o777) => Ok(mode),
+        _ => not_a("not a file mode such as 0660", text),
+    }
+}
+
+/// Origins with commas between them, as browsers write them: `https://app.example`, `http://localhost:8080`; also `null`,
+/// and `*` for all.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
+    let mut origins = Vec::new();
+    for origin in text.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
+        let origin = origin.to_ascii_lowercase();
+        let is_origin = matches!(origin.as_str(), "*" | "null") || is_origin(&origin);
+        if !is_origin {
+            return not_a("not an origin such as https://app.example, without a path", &origin);
+        }
+        origins.push(without_usual_port(origin));
+    }
+    if origins.is_empty() { not_a("no origin", text) } else { Ok(origins) }
+}
+
+/// Whether it is a scheme, a host and perhaps a port (RFC 6454 section 6.2).
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let of = |text: &str, others: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
+    };
+    let (host, port) = match authority.rfind(':') {
+        Some(at) if !authority.ends_with(']') => {
+            (&authority[..at], authority[at + 1..].parse::<u16>().is_ok())
+        }
+        _ => (authority, true),
+    };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => of(host, b".-_"),
+    };
+    of(scheme, b"+-.") && is_host && port
+}
+
+/// Browsers leave out the port that belongs to the scheme.
+fn without_usual_port(origin: String) -> String {
+    let usual = [("http://", ":80"), ("https://", ":443")];
+    let usual = usual.into_iter().find(|(scheme, _)| origin.starts_with(scheme));
+    match usual.and_then(|(_, port)| origin.strip_suffix(port)) {
+        Some(bare) => bare.to_owned(),
+        None => origin,
+    }
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {

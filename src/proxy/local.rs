@@ -7,13 +7,16 @@ use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 
-/// Host (or `:authority`) and, where given, Origin name the loopback.
-pub(super) fn is_local(parts: &Parts) -> bool {
+use super::cors::Cors;
+
+/// Host (or `:authority`) and, where given, Origin name the loopback; the origin may also be one that `cors` lists.
+pub(super) fn is_local(parts: &Parts, cors: Option<&Cors>) -> bool {
     let host = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => single(&parts.headers, &HOST),
     };
-    host.is_some_and(names_loopback) && origin_is_local(&parts.headers)
+    host.is_some_and(names_loopback)
+        && (origin_is_local(&parts.headers) || cors.is_some_and(|cors| cors.lists(&parts.headers)))
 }
 
 fn origin_is_local(headers: &HeaderMap) -> bool {

@@ -5,6 +5,7 @@ mod allowance;
 mod attempt;
 mod body;
 mod budget;
+pub mod cors;
 mod failover;
 mod headers;
 mod hold;
@@ -31,6 +32,7 @@ use hyper::body::Incoming;
 use self::attempt::{Answered, Demand};
 use self::body::{Keep, Kept, RequestBody};
 use self::budget::Budget;
+use self::cors::Cors;
 use self::owned::Site;
 use self::refusal::{Refusal, Refused};
 use self::room::Room;
@@ -114,6 +116,8 @@ pub struct Settings {
     pub commit_after: Duration,
     /// Whether a conversation stays with its account.
     pub affinity: bool,
+    /// The pages that may use hermux from a browser; `None` where none may.
+    pub cors: Option<Cors>,
 }
 
 impl Shared {
@@ -175,19 +179,27 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         async move {
             let worker = self.0;
-            if let Some(answer) = worker.probe(&parts) {
+            let cors = worker.shared.settings.cors.as_ref();
+            if let Some(answer) = cors.and_then(|cors| cors.preflight(&parts)) {
                 return Ok(answer);
             }
-            Ok(worker.relay(&parts, body).await.unwrap_or_else(|refused| {
-                tracing::debug!(
-                    target: "hermux::request",
-                    status = refused.refusal.status().as_u16(),
-                    "{} refused: {}",
-                    route::brief(parts.uri.path()),
-                    refused.refusal.message(),
-                );
-                refused.into_response(route::dialect_of(&parts.uri))
-            }))
+            let mut answer = match worker.probe(&parts) {
+                Some(answer) => answer,
+                None => worker.relay(&parts, body).await.unwrap_or_else(|refused| {
+                    tracing::debug!(
+                        target: "hermux::request",
+                        status = refused.refusal.status().as_u16(),
+                        "{} refused: {}",
+                        route::brief(parts.uri.path()),
+                        refused.refusal.message(),
+                    );
+                    refused.into_response(route::dialect_of(&parts.uri))
+                }),
+            };
+            if let Some(cors) = cors {
+                cors.mark(&parts.headers, answer.headers_mut());
+            }
+            Ok(answer)
         }
     }
 }
@@ -366,8 +378,9 @@ impl Worker {
 
     /// Lets a caller in, or says why not.
     fn admit<'h>(&self, parts: &'h Parts) -> Result<Caller<'h>, Refusal> {
-        if self.shared.settings.no_auth {
-            let is_local = local::is_local(parts);
+        let Settings { no_auth, cors, .. } = &self.shared.settings;
+        if *no_auth {
+            let is_local = local::is_local(parts, cors.as_ref());
             return is_local
                 .then(|| Caller { name: Arc::from("anonymous"), access_token: b"", allowance: None })
                 .ok_or(Refusal::NotLocal);

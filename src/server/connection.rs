@@ -14,31 +14,32 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
-use super::Limits;
 use super::body::Delivered;
 use super::io::{Io, Sniffed, sniff};
 use super::state::{InFlight, Order, State};
+use super::{Limits, Stream};
 
 /// Serves one connection to its end.
-pub(crate) async fn run<S, B>(mut stream: TcpStream, service: S, limits: &Limits, state: &Rc<State>)
+pub(crate) async fn run<O, I, S, B>(opening: O, service: S, limits: &Limits, state: &Rc<State>)
 where
+    O: Future<Output = std::io::Result<I>>,
+    I: Stream,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let sniffed = {
-        let mut sniffing = pin!(sniff(&mut stream));
+    let opened = {
+        let mut opening = pin!(open(opening));
         poll_fn(|cx| {
-            if let Poll::Ready(sniffed) = sniffing.as_mut().poll(cx) {
-                return Poll::Ready(sniffed);
+            if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
+                return Poll::Ready(opened);
             }
-            state.poll_order(cx, Order::Serve).map(|_| Ok(None))
+            state.poll_order(cx, Order::Serve).map(|_| None)
         })
         .await
     };
-    let Ok(Some(Sniffed { prefix, is_h2 })) = sniffed else { return };
+    let Some((stream, Sniffed { prefix, is_h2 })) = opened else { return };
     state.is_h2.set(is_h2);
     let io = TokioIo::new(Io::new(stream, prefix, Rc::clone(state)));
     let counted = Counted { service, state: Rc::clone(state) };
@@ -66,6 +67,20 @@ where
         let mut obeyed = None;
         poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     }
+}
+
+/// Waits until HTTP can be spoken and which of it is known; `None` when that does not come to be.
+async fn open<I: Stream>(opening: impl Future<Output = std::io::Result<I>>) -> Option<(I, Sniffed)> {
+    let opened = async {
+        let mut stream = opening.await?;
+        let sniffed = sniff(&mut stream).await?;
+        Ok::<_, std::io::Error>(sniffed.map(|sniffed| (stream, sniffed)))
+    };
+    opened
+        .await
+        .inspect_err(|error| tracing::debug!("a caller's connection did not open: {error}"))
+        .ok()
+        .flatten()
 }
 
 /// A connection of either protocol.

@@ -9,11 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::Stream;
 use super::state::State;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4).
@@ -33,7 +32,7 @@ pub(super) struct Sniffed {
 }
 
 /// Reads until the protocol is known; `None` when the peer left before.
-pub(super) async fn sniff(stream: &mut TcpStream) -> io::Result<Option<Sniffed>> {
+pub(super) async fn sniff(stream: &mut impl Stream) -> io::Result<Option<Sniffed>> {
     let mut start = [0; H2_PREFACE.len()];
     let mut filled = 0;
     loop {
@@ -51,28 +50,28 @@ pub(super) async fn sniff(stream: &mut TcpStream) -> io::Result<Option<Sniffed>>
 
 /// The socket under hyper.
 #[derive(Debug)]
-pub(super) struct Io {
-    stream: TcpStream,
+pub(super) struct Io<I: Stream> {
+    stream: I,
     prefix: Bytes,
     state: Rc<State>,
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl Io {
-    pub(super) fn new(stream: TcpStream, prefix: Bytes, state: Rc<State>) -> Self {
+impl<I: Stream> Io<I> {
+    pub(super) fn new(stream: I, prefix: Bytes, state: Rc<State>) -> Self {
         Self { stream, prefix, state, lingering: None }
     }
 }
 
-impl Drop for Io {
+impl<I: Stream> Drop for Io<I> {
     fn drop(&mut self) {
         if self.state.must_reset() {
-            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            self.stream.break_off();
         }
     }
 }
 
-impl AsyncRead for Io {
+impl<I: Stream> AsyncRead for Io<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -100,7 +99,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl<I: Stream> AsyncWrite for Io<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.state.set_blocked(written.is_pending());
@@ -122,7 +121,12 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // What a stream took it may still hold, as TLS does: only then is a flush more than nothing.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() || self.state.is_blocked() {
+            self.state.set_blocked(flushed.is_pending());
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

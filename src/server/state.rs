@@ -111,6 +111,10 @@ impl State {
         }
     }
 
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
     /// Whether everything given to the socket so far has gone; else `cx` is woken when some has.
     pub(super) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         if self.blocked.get() {

@@ -31,6 +31,7 @@ use http_body::Body;
 
 pub use body::AnswerBody;
 pub use dial::Resolving;
+pub use tls::provider;
 
 /// How long a connection rests before it is closed: below the 60 s after which many servers close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(55);

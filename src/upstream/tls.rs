@@ -11,7 +11,8 @@ use rustls::{ClientConfig, RootCertStore};
 use super::SetupError;
 
 /// The one place that names the crypto provider.
-fn provider() -> Arc<CryptoProvider> {
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

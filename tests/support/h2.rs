@@ -7,6 +7,7 @@ use std::thread;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -23,14 +24,23 @@ pub(crate) struct H2 {
 impl H2 {
     /// Connects and speaks HTTP/2 from the first byte.
     pub(crate) fn open(address: SocketAddr) -> Self {
+        Self::over(async move {
+            tokio::net::TcpStream::connect(address).await.expect("the address takes connections")
+        })
+    }
+
+    /// The same over what `connect` brings.
+    pub(crate) fn over<S>(connect: impl Future<Output = S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::spawn(move || runtime.block_on(stopped));
         let send = wait(&handle, async {
-            let stream =
-                tokio::net::TcpStream::connect(address).await.expect("the address takes connections");
-            let (send, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
+            let (send, connection) =
+                h2::client::handshake(connect.await).await.expect("the server speaks HTTP/2");
             tokio::spawn(connection);
             send
         });

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -46,6 +47,7 @@ pub(crate) struct Setup {
     files: Option<usize>,
     port: u16,
     polls: bool,
+    handed: Vec<OwnedFd>,
 }
 
 impl Setup {
@@ -65,6 +67,7 @@ impl Setup {
             files: None,
             port: 0,
             polls: false,
+            handed: Vec::new(),
         };
         write_private(&setup.tokens(), &tokens_csv([1]));
         write_private(&setup.allow(), &format!("{TOKEN} # tester\n"));
@@ -112,6 +115,12 @@ impl Setup {
         self
     }
 
+    /// A listening socket, or what may pass for one, that is handed over as by a service manager; two at most.
+    pub(crate) fn handing(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.handed.push(socket.into());
+        self
+    }
+
     /// A limit on open files, soft and hard.
     pub(crate) fn open_files(mut self, limit: usize) -> Self {
         self.files = Some(limit);
@@ -141,10 +150,14 @@ impl Setup {
     /// Starts `hermux serve` and waits until it is ready.
     pub(crate) fn start(self) -> Hermux {
         let process = self.spawn();
-        let line = process.wait_for_line("ready: http://");
-        let address = line.split("ready: http://").nth(1).and_then(|rest| rest.split([' ', ',', '/']).next());
-        let address = address.and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in the ready line: {line}"));
+        let line = process.wait_for_line("ready: ");
+        let address = match line.split("://").nth(1).and_then(|rest| rest.split([' ', ',', '/']).next()) {
+            Some(address) => {
+                address.parse().unwrap_or_else(|_| panic!("no address in the ready line: {line}"))
+            }
+            // On a Unix socket alone.
+            None => SocketAddr::from(([0; 4], 0)),
+        };
         Hermux { process, address, setup: self }
     }
 
@@ -157,12 +170,28 @@ impl Setup {
 
     /// A `hermux` command in a clean environment.
     pub(crate) fn command(&self) -> Command {
+        self.command_with(&[])
+    }
+
+    /// The same with sockets handed over.
+    fn command_with(&self, handed: &[OwnedFd]) -> Command {
         let binary = env!("CARGO_BIN_EXE_hermux");
-        let mut command = match self.files {
-            None => Command::new(binary),
-            Some(limit) => {
+        let limit = self.files.map(|limit| format!("ulimit -n {limit}; "));
+        // Sockets come in as standard input and output and are moved to where a service manager puts them.
+        let hand = (!handed.is_empty()).then(|| {
+            let count = handed.len();
+            let names = &["callers:more", "callers"][2 - count];
+            format!(
+                "exec 3<&0 4>&1 </dev/null >/dev/null; \
+                 export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}; "
+            )
+        });
+        let mut command = match (limit, hand) {
+            (None, None) => Command::new(binary),
+            (limit, hand) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), binary]);
+                let before = limit.unwrap_or_default() + &hand.unwrap_or_default();
+                shell.args(["-c", &format!("{before}exec \"$0\" \"$@\""), binary]);
                 shell
             }
         };
@@ -172,7 +201,7 @@ impl Setup {
     }
 
     fn spawn(&self) -> Process {
-        let mut command = self.command();
+        let mut command = self.command_with(&self.handed);
         command.arg("serve").args(["--port", &self.port.to_string(), "--upstream", &self.upstream]);
         for (flag, path) in [("--tokens", self.tokens()), ("--allow", self.allow())] {
             command.arg(flag).arg(path);
@@ -183,7 +212,10 @@ impl Setup {
         if !self.polls {
             command.arg("--no-poll");
         }
-        Process::spawn(command.args(&self.args))
+        let mut ends = self.handed.iter().map(|socket| socket.try_clone().expect("a socket can be doubled"));
+        let mut end = || ends.next().map_or_else(Stdio::null, Stdio::from);
+        let (stdin, stdout) = (end(), end());
+        Process::spawn(command.args(&self.args).stdin(stdin).stdout(stdout))
     }
 }
 
@@ -211,7 +243,7 @@ struct Process {
 
 impl Process {
     fn spawn(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built");
         let pid = child.id();
         let stderr = child.stderr.take().expect("it is piped");

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use crate::access;
 use crate::clock::Clock;
+use crate::commands::serve::tls::Tls;
 use crate::commands::serve::{listen, upstream_settings};
 use crate::commands::{Usage, exit_code, terminal};
 use crate::config::origin::Resolved;
-use crate::config::{Config, Errors};
+use crate::config::{Address, Config, Errors};
 use crate::control::{About, client};
 use crate::keys;
 use crate::keys::reference::Commands;
@@ -87,6 +88,12 @@ fn all(config: &Config, checks: &mut Checks) {
         ),
         Err(error) => checks.bad("certificates", &error.into()),
     }
+    if let Some((certificate, key)) = config.tls_cert.as_deref().zip(config.tls_key.as_deref()) {
+        match Tls::load(certificate, key) {
+            Ok(_) => checks.ok("tls", format!("{}, {}", certificate.display(), key.display())),
+            Err(error) => checks.bad("tls", &error.into()),
+        }
+    }
     let server = match client::state(&config.data_dir) {
         Ok(found) => found.map(|(server, _)| server),
         Err(error) => {
@@ -140,8 +147,13 @@ fn is_locked(directory: &Path) -> bool {
 
 /// Whether the port can be had; it is given back at once.
 fn address(config: &Config, server: Option<&About>, checks: &mut Checks) {
-    let at = SocketAddr::new(config.address, config.port);
-    match listen::bind(config.address, config.port) {
+    let ip = match &config.address {
+        Address::Ip(ip) => *ip,
+        // Opened, it might put a socket aside that another server is about to take.
+        Address::Unix(path) => return checks.ok("address", format!("unix:{}", path.display())),
+    };
+    let at = SocketAddr::new(ip, config.port);
+    match listen::bind(ip, config.port) {
         Ok(_) => checks.ok("address", at.to_string()),
         Err(_) if server.is_some_and(|server| server.address == at.to_string()) => {
             checks.ok("address", format!("the running server listens there: {at}"));

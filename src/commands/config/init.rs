@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use crate::cli::ConfigInitArgs;
 use crate::clock::Clock;
 use crate::commands::{Usage, interactive, keys};
 use crate::config::origin::Resolved;
-use crate::config::{Config, Errors, Surroundings};
+use crate::config::{Address, Config, Errors, Surroundings};
 use crate::keys::KeyName;
 use crate::secret::Secret;
 use crate::textfile::{self, TextError};
@@ -192,12 +193,18 @@ fn next(
         writeln!(out, "hermux{config_word} keys add {FIRST}")?;
     }
     // An address that stands for every network is reached at this machine's own.
-    let host = match config.address {
-        address if !address.is_unspecified() => address,
-        address if address.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
-        _ => std::net::Ipv6Addr::LOCALHOST.into(),
+    let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    let (socket, at) = match &config.address {
+        Address::Unix(path) => (format!(" --unix-socket {}", path.display()), "localhost".to_owned()),
+        Address::Ip(address) => {
+            let host = match *address {
+                address if !address.is_unspecified() => address,
+                address if address.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+                _ => Ipv6Addr::LOCALHOST.into(),
+            };
+            (String::new(), SocketAddr::new(host, config.port).to_string())
+        }
     };
-    let at = std::net::SocketAddr::new(host, config.port);
     let token = token.map_or("$ACCESS_TOKEN", Secret::expose);
     writeln!(
         out,
@@ -205,7 +212,7 @@ fn next(
 
 and in another terminal:
 
-curl -N http://{at}/api/v1/chat/completions \\
+curl -N{socket} {scheme}://{at}/api/v1/chat/completions \\
   -H \"Authorization: Bearer {token}\" -H 'Content-Type: application/json' \\
   -d '{{\"model\":\"openai/gpt-4o-mini\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'"
     )?;

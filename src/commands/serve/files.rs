@@ -1,4 +1,4 @@
-//! `tokens.csv` and `allow.txt` while the server runs: loaded at start, put in force when they change.
+//! `tokens.csv`, `allow.txt` and the certificate while the server runs: loaded at start, put in force when they change.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
 use super::recall;
+use super::tls::{InForce, Tls};
 use crate::access::{self, Access};
 use crate::keys::file::{self as key_file, FileError, Loaded};
 use crate::keys::pool::KeyPool;
@@ -16,12 +17,14 @@ use crate::keys::{Key, KeyName};
 use crate::proxy::Shared;
 use crate::watch::FileWatch;
 
-/// The operator's two files. A broken or deleted one leaves the last good set in force.
+/// The operator's files. A broken or deleted one leaves the last good set in force.
 pub(super) struct Files {
     tokens: (PathBuf, FileWatch),
     commands: Commands,
     /// None when access tokens are not asked.
     allow: Option<(PathBuf, FileWatch)>,
+    /// None when callers speak plain HTTP.
+    tls: Option<Tls>,
     /// Who else wants the keys of a changed file.
     listener: Option<UnboundedSender<Vec<Key>>>,
     /// The keys that are being read again, and whether the file changed meanwhile.
@@ -34,7 +37,7 @@ impl Files {
     pub(super) fn new(tokens: &Path, commands: Commands, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
         let (tokens, allow) = (watched(tokens), allow.map(watched));
-        Self { tokens, commands, allow, listener: None, reading: None, is_stale: false }
+        Self { tokens, commands, allow, tls: None, listener: None, reading: None, is_stale: false }
     }
 
     /// The keys each time the file was read again; one may listen.
@@ -57,6 +60,11 @@ impl Files {
         Ok(loaded.access)
     }
 
+    /// The certificate and its key, from now on watched as well.
+    pub(super) fn load_tls(&mut self, certificate: &Path, key: &Path) -> anyhow::Result<InForce> {
+        Ok(self.tls.insert(Tls::load(certificate, key)?).in_force())
+    }
+
     /// Reads what changed since the last look; keys are put in force by [`read_keys`](Self::read_keys).
     pub(super) fn reload_changed(&mut self, shared: &Shared) {
         if self.tokens.1.changed() {
@@ -65,12 +73,18 @@ impl Files {
         if self.allow.as_mut().is_some_and(|(_, watch)| watch.changed()) {
             self.reload_access(shared);
         }
+        if let Some(tls) = &mut self.tls {
+            tls.reload_changed();
+        }
     }
 
-    /// Reads both, changed or not.
+    /// Reads all, changed or not.
     pub(super) fn reload_all(&mut self, shared: &Shared) {
         self.reload_keys();
         self.reload_access(shared);
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// Begins to read the keys in a thread of its own: a command that tells one may take seconds, and nobody waits for
