@@ -28,8 +28,12 @@ module completions {
 
   # Serve requests with the keys of tokens.csv
   export extern "hermux serve" [
-    --address(-a): string     # The IP address to listen on [default: 127.0.0.1] [env: HERMUX_ADDRESS]
-    --port(-p): string        # The port to listen on; 0 picks one [default: 3333] [env: HERMUX_PORT]
+    --address(-a): string     # The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
+    --port(-p): string        # The port to listen on; 0 picks one; a Unix socket has none [default: 3333] [env: HERMUX_PORT]
+    --socket-mode: string     # Who may connect to the Unix socket, as chmod takes it [default: 0600] [env: HERMUX_SOCKET_MODE]
+    --tls-cert: path          # Speak TLS with callers: the certificate, its chain behind it, as PEM; read again when it changes [env: HERMUX_TLS_CERT]
+    --tls-key: path           # The private key of that certificate, as PEM, not encrypted [env: HERMUX_TLS_KEY]
+    --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
@@ -109,6 +113,10 @@ module completions {
   # Add a key to tokens.csv
   export extern "hermux keys add" [
     --stdin                   # Read the key from standard input
+    --from-file: path         # Add the keys of a file; - is standard input
+    --from-env: string        # Add the keys of all variables whose names begin so: PREFIX_ANN=sk-or-… adds `ann`
+    --no-check                # Write without asking OpenRouter about it
+    --timeout: string         # How long OpenRouter may take to answer
     --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
     --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
     --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
@@ -118,7 +126,7 @@ module completions {
     --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
     --color: string@"nu-complete hermux keys add color" # When there are colors
     --help(-h)                # Print help
-    name: string              # What the key is to be called; X-TOKEN-NAME tells it to callers
+    name?: string             # What the key is to be called; X-TOKEN-NAME tells it to callers [default: asked for on a terminal]
   ]
 
   def "nu-complete hermux keys list color" [] {
@@ -139,6 +147,26 @@ module completions {
     --help(-h)                # Print help
   ]
 
+  def "nu-complete hermux keys check color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Ask OpenRouter about keys: whether they are valid, what is left, who shares an account
+  export extern "hermux keys check" [
+    --timeout: string         # How long OpenRouter may take to answer for each
+    --json                    # Print one JSON object
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux keys check color" # When there are colors
+    --help(-h)                # Print help
+    ...names: string@"nu-complete hermux names"          # The names of keys [default: all]
+  ]
+
   def "nu-complete hermux keys explain color" [] {
     [ "auto" "always" "never" ]
   }
@@ -156,6 +184,80 @@ module completions {
     --color: string@"nu-complete hermux keys explain color" # When there are colors
     --help(-h)                # Print help
     model: string             # The model, as a request names it
+  ]
+
+  def "nu-complete hermux keys remove color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Remove a key from tokens.csv
+  export extern "hermux keys remove" [
+    --yes(-y)                 # Do not ask
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux keys remove color" # When there are colors
+    --help(-h)                # Print help
+    name: string@"nu-complete hermux names"              # The name of the key
+  ]
+
+  def "nu-complete hermux keys rename color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Give a key another name
+  export extern "hermux keys rename" [
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux keys rename color" # When there are colors
+    --help(-h)                # Print help
+    name: string@"nu-complete hermux names"              # The name of the key
+    new: string               # What it is to be called
+  ]
+
+  def "nu-complete hermux keys enable color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Let a key serve again that was disabled in tokens.csv
+  export extern "hermux keys enable" [
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux keys enable color" # When there are colors
+    --help(-h)                # Print help
+    name: string@"nu-complete hermux names"              # The name of the key
+  ]
+
+  def "nu-complete hermux keys disable color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Keep a key from serving
+  export extern "hermux keys disable" [
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux keys disable color" # When there are colors
+    --help(-h)                # Print help
+    name: string@"nu-complete hermux names"              # The name of the key
   ]
 
   def "nu-complete hermux keys reset color" [] {
@@ -198,8 +300,16 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Make a random access token, print it once and append it to allow.txt
+  # Make a random access token, print it once and append its SHA-256 to allow.txt
   export extern "hermux allow gen" [
+    --count: string           # How many to make; the callers are then called NAME-1, NAME-2 and on
+    --plain                   # Store it readable instead of its SHA-256
+    --expires: string         # How long it is valid, such as 30d or 12h, or its last day (UTC), such as 2026-12-31
+    --models: string          # Patterns of the models it may use, such as 'openai/*,*:free'
+    --rpm: string             # How many requests of models it may make within any minute
+    --daily-requests: string  # How many requests of models it may make in a UTC day
+    --daily-cost: string      # How many US dollars it may spend in a UTC day, such as 0.25; overrun by no more than what is under way
+    --keys: string@"nu-complete hermux names"            # Which keys of tokens.csv may serve it, such as ann,bob
     --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
     --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
     --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
@@ -210,6 +320,60 @@ module completions {
     --color: string@"nu-complete hermux allow gen color" # When there are colors
     --help(-h)                # Print help
     name?: string             # What its caller is to be called [default: the first digits of the token's SHA-256]
+  ]
+
+  def "nu-complete hermux allow list color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Show each access token's caller, limits, use today and end; never the token
+  export extern "hermux allow list" [
+    --json                    # Print one JSON object
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux allow list color" # When there are colors
+    --help(-h)                # Print help
+  ]
+
+  def "nu-complete hermux allow revoke color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Remove a caller's access tokens from allow.txt
+  export extern "hermux allow revoke" [
+    --yes(-y)                 # Do not ask
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux allow revoke color" # When there are colors
+    --help(-h)                # Print help
+    name: string@"nu-complete hermux names"              # The caller's name, or the id of one access token
+  ]
+
+  def "nu-complete hermux allow check color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Say which line of allow.txt an access token is, and whether it is valid
+  export extern "hermux allow check" [
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux allow check color" # When there are colors
+    --help(-h)                # Print help
   ]
 
   def "nu-complete hermux stats color" [] {
@@ -272,8 +436,12 @@ module completions {
   # Show every value and where it stands
   export extern "hermux config show" [
     --json                    # Print one JSON object
-    --address(-a): string     # The IP address to listen on [default: 127.0.0.1] [env: HERMUX_ADDRESS]
-    --port(-p): string        # The port to listen on; 0 picks one [default: 3333] [env: HERMUX_PORT]
+    --address(-a): string     # The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
+    --port(-p): string        # The port to listen on; 0 picks one; a Unix socket has none [default: 3333] [env: HERMUX_PORT]
+    --socket-mode: string     # Who may connect to the Unix socket, as chmod takes it [default: 0600] [env: HERMUX_SOCKET_MODE]
+    --tls-cert: path          # Speak TLS with callers: the certificate, its chain behind it, as PEM; read again when it changes [env: HERMUX_TLS_CERT]
+    --tls-key: path           # The private key of that certificate, as PEM, not encrypted [env: HERMUX_TLS_KEY]
+    --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
@@ -331,8 +499,12 @@ module completions {
   # Check everything that `hermux serve` would check before it opens its port
   export extern "hermux config check" [
     --json                    # Print one JSON object
-    --address(-a): string     # The IP address to listen on [default: 127.0.0.1] [env: HERMUX_ADDRESS]
-    --port(-p): string        # The port to listen on; 0 picks one [default: 3333] [env: HERMUX_PORT]
+    --address(-a): string     # The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
+    --port(-p): string        # The port to listen on; 0 picks one; a Unix socket has none [default: 3333] [env: HERMUX_PORT]
+    --socket-mode: string     # Who may connect to the Unix socket, as chmod takes it [default: 0600] [env: HERMUX_SOCKET_MODE]
+    --tls-cert: path          # Speak TLS with callers: the certificate, its chain behind it, as PEM; read again when it changes [env: HERMUX_TLS_CERT]
+    --tls-key: path           # The private key of that certificate, as PEM, not encrypted [env: HERMUX_TLS_KEY]
+    --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
