@@ -115,7 +115,7 @@ in
         LoadCredential = [
           "tokens.csv:${cfg.tokens}"
         ]
-        ++ lib.optional cfg.auth.enable "allow.txt:${cfg.auth.allow}";
+        ++ lib.optional (cfg.auth.enable && cfg.auth.allow != null) "allow.txt:${cfg.auth.allow}";
         Restart = "on-failure";
         RestartSec = "1s";
         RestartPreventExitStatus = 2;
