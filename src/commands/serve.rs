@@ -4,6 +4,7 @@ mod files;
 mod listen;
 mod poll;
 pub(super) mod recall;
+mod service;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -16,12 +17,12 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::files::Files;
 use self::poll::Poll;
+use self::service::{Event, Notice, Signals, notify};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
@@ -172,7 +173,7 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         "ready: http://{address} ({}, {callers}, data in {data})",
         counted(keys, "key"),
     );
-    notify(&[sd_notify::NotifyState::Ready]);
+    notify(Notice::Ready);
     recall::generations(shared);
     Ok(Running { address, stop: Commands(commands), done, control })
 }
@@ -355,9 +356,9 @@ fn control(
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Reload) => {
-                        notify(&[sd_notify::NotifyState::Reloading]);
+                        notify(Notice::Reloading);
                         files.reload_all(shared);
-                        notify(&[sd_notify::NotifyState::Ready]);
+                        notify(Notice::Ready);
                     }
                     Some(Command::Stop) | None => break,
                 },
@@ -369,7 +370,7 @@ fn control(
         if let Some(poll) = poll {
             poll.abort();
         }
-        notify(&[sd_notify::NotifyState::Stopping]);
+        notify(Notice::Stopping);
         let Workers { handles, phase } = workers;
         phase.send_replace(Phase::Drain);
         let mut all_ended = tokio::task::spawn_blocking(move || {
@@ -397,41 +398,4 @@ fn control(
             _ => Err(anyhow::anyhow!("a worker panicked")),
         }
     })
-}
-
-/// Tells systemd, where it asked to be told; elsewhere this does nothing.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!("could not notify the service manager: {error}");
-    }
-}
-
-enum Event {
-    Reload,
-    Stop,
-}
-
-/// The signals that concern the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.hangup.recv() => Event::Reload,
-        }
-    }
 }

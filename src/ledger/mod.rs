@@ -6,6 +6,7 @@
 mod backlog;
 mod lock;
 mod notes;
+mod place;
 pub mod query;
 mod recall;
 mod store;
