@@ -150,6 +150,64 @@ fn every_link_within_the_repository_leads_somewhere() {
     }
 }
 
+/// The text of each source file, with strings that go over several lines put together.
+fn sources(directory: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else {
+            let source = fs::read_to_string(&path).unwrap();
+            let mut lines = source.lines().peekable();
+            while let Some(line) = lines.next() {
+                match line.strip_suffix('\\') {
+                    Some(begin) => {
+                        text += begin;
+                        if let Some(next) = lines.peek_mut() {
+                            *next = next.trim_start();
+                        }
+                    }
+                    None => writeln!(text, "{line}").unwrap(),
+                }
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_messages_of_the_troubleshooting_are_those_of_the_program() {
+    let sources = sources(&root().join("src"));
+    let readme = readme();
+    let section = readme.split("\n## Troubleshooting\n").nth(1).expect("there is such a section");
+    let section = section.split("\n## ").next().unwrap();
+    // What stands there for any name, number or reason parts what is always the same.
+    let mut plain = section.to_owned();
+    for example in ["tokens.csv", "allow.txt", "…"] {
+        plain = plain.replace(example, ":");
+    }
+    let mut found = 0;
+    for row in plain.lines().filter(|line| line.starts_with("| ") || line.starts_with("- ")) {
+        // The message stands before what to do; in the list, before the colon.
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let told = match cells.as_slice() {
+            [row] => row.split("`: ").next().unwrap(),
+            [.., told, _] => told,
+            [] => continue,
+        };
+        for message in told.split('`').skip(1).step_by(2) {
+            for piece in message.split(|c: char| c == ':' || c.is_ascii_digit()).map(str::trim) {
+                if piece.len() > 12 {
+                    found += 1;
+                    assert!(sources.contains(piece), "no such message in src/: {piece}");
+                }
+            }
+        }
+    }
+    assert!(found > 25, "only {found} pieces of messages were found in the tables");
+}
+
 /// A look-alike of `OpenRouter` and a server before it that has its keys.
 fn started() -> (Simulator, Hermux) {
     let scenario = Scenario::with_keys(&["ann", "ben"]);
