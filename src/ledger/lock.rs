@@ -1,25 +1,24 @@
 //! The lock of a data directory: one process at a time, and the others learn which one.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use super::OpenError;
+use super::place::{private_directory, private_file};
 
 /// Creates `directory` where it is missing and takes its lock; the lock lives as long as the file that is handed out.
 pub(super) fn take(directory: &Path) -> Result<File, OpenError> {
     let unwritable =
         |reason: io::Error| OpenError::Unwritable { directory: directory.display().to_string(), reason };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unwritable)?;
-    let mut file = OpenOptions::new()
+    private_directory().create(directory).map_err(unwritable)?;
+    let mut file = private_file()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
         .open(directory.join("hermux.lock"))
         .map_err(unwritable)?;
     match file.try_lock() {

@@ -7,6 +7,7 @@ mod backlog;
 mod callers;
 mod lock;
 mod notes;
+mod place;
 pub mod query;
 mod recall;
 mod store;

@@ -1,9 +1,8 @@
 //! The database file: opened, checked, begun anew; a batch in one transaction.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use rusqlite::{
 };
 
 use super::backlog::Closing;
+use super::place::{Identity, identity, private_file};
 use super::sums::{Days, Sum, SumKey, Sums};
 use super::writer::Batch;
 use super::{Opening, Outcome};
@@ -73,9 +73,6 @@ pub(super) struct State {
     pub(super) summed: i64,
 }
 
-/// Which file a path leads to: device and inode.
-pub(super) type Identity = (u64, u64);
-
 /// The open database.
 pub(super) struct Store {
     connection: Connection,
@@ -91,7 +88,7 @@ impl Store {
     /// Opens the database at `path`, creating it (mode 0600) where there is none; true when it has just begun.
     pub(super) fn open(path: &Path) -> Result<(Self, bool), StoreError> {
         // An existing file is never opened here: closing it again would give up SQLite's locks of this process.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        match private_file().write(true).create_new(true).open(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
@@ -212,10 +209,6 @@ impl Store {
         }
         Ok(transaction.commit()?)
     }
-}
-
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn integer(value: u64) -> i64 {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::backlog::{Closing, LIMIT, Shared, Taken};
 use super::notes::Notes;
-use super::store::{self, FILE, FORM, Identity, Store};
+use super::place::Identity;
+use super::store::{self, FILE, FORM, Store};
 use super::sums::{Sum, SumKey, Sums, Totals};
 use super::{OpenError, Opening, StoreError};
 use crate::clock::{Day, Time};
