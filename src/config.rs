@@ -214,6 +214,7 @@ pub const SETTINGS: &[Setting] = settings! {
     no_auth            "false"                         switch => no_auth;
     no_affinity        "false"                         switch => no_affinity;
     no_poll            "false"                         switch => no_poll;
+    /// Whether `cmd:` in tokens.csv may run commands; this file alone can say so
     allow_commands     "false"                         switch => allow_commands;
     connect_timeout    "10s"                           wait => connect_timeout;
     first_byte_timeout "600s"                          wait => first_byte_timeout;

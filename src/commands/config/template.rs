@@ -83,7 +83,11 @@ fn explained() -> Vec<Explained> {
 fn default(explained: &Explained) -> String {
     match explained.setting.default {
         "" => quoted(&explained.value),
-        default if default.parse::<i64>().is_ok() || default.parse::<bool>().is_ok() => default.to_owned(),
+        // Of `0600` TOML would make no number.
+        default if default.parse().is_ok_and(|number: i64| number.to_string() == default) => {
+            default.to_owned()
+        }
+        default if default.parse::<bool>().is_ok() => default.to_owned(),
         default => quoted(default),
     }
 }
