@@ -27,7 +27,7 @@ test *args:
 # Installs the SDKs of OpenAI and Anthropic for the tests.
 sdk:
     python3 -m venv target/sdk
-    target/sdk/bin/pip install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt
+    target/sdk/bin/pip install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt -r tests/readme/requirements.txt
 
 # Builds the docs; warnings are errors.
 doc:
