@@ -60,7 +60,7 @@ const BLOCKS: &[(&str, Proof)] = &[
     ("docker run", Proof::Not("it fetches an image of more than a gigabyte")),
     ("X-HERMUX-Max-Wait", Proof::Shell),
     ("team-red,sk-or-v1-…", Proof::Keys),
-    ("hmx_… # laptop", Proof::Callers),
+    ("sha256:… name=laptop", Proof::Callers),
 ];
 
 /// A fenced block.
@@ -398,8 +398,8 @@ fn the_sample_files_are_what_the_server_reads() {
             Proof::Keys => {
                 write_private(&setup.tokens(), &filled(&block.text, "sk-or-v1-…", "sk-or-v1-").unwrap());
             }
-            _ => write_private(&setup.allow(), &filled(&block.text, "hmx_…", "hx-").unwrap()),
+            _ => write_private(&setup.allow(), &filled(&block.text, "sha256:…", "sha256:").unwrap()),
         }
     }
-    setup.start().wait_for_line("(2 keys, 2 access tokens");
+    setup.start().wait_for_line("(2 keys, 3 access tokens");
 }
