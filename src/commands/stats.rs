@@ -150,6 +150,8 @@ mod tests {
                 key: Arc::from(key),
                 model: Arc::from("model"),
                 path: Arc::from("/chat/completions"),
+                inference: true,
+                waited: Duration::ZERO,
                 previous: None,
             });
             entry.report.usage.prompt_tokens = Some(22);

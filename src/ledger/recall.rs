@@ -51,7 +51,11 @@ impl Ledger {
         self.read("generations", |database| generations(database, limit))
     }
 
-    fn read<T: Default>(&self, what: &str, read: impl Fn(&Connection) -> Result<T, rusqlite::Error>) -> T {
+    pub(super) fn read<T: Default>(
+        &self,
+        what: &str,
+        read: impl Fn(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> T {
         let Some(file) = &self.0.file else { return T::default() };
         open(file).and_then(|database| read(&database)).unwrap_or_else(|error| {
             tracing::warn!("what the ledger remembers could not be read, its {what}: {error}");

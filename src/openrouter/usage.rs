@@ -18,8 +18,12 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
     /// Of the tokens read, those from a provider's cache.
     pub cached_tokens: Option<u64>,
+    /// Of the tokens read, those that were written to a provider's cache.
+    pub cache_write_tokens: Option<u64>,
     /// The cost in nano-dollars (1e-9 USD), rounded half up from the decimal that stood there.
     pub cost: Option<i64>,
+    /// What a provider took besides, in nano-dollars, where the account's own key with it was used.
+    pub upstream_cost: Option<i64>,
 }
 
 /// The key searched for. A text inside the answer cannot hold it: there its quotes are escaped.
@@ -386,6 +390,7 @@ data: [DONE]
             reasoning_tokens: reasoning,
             cached_tokens: cached,
             cost,
+            ..Usage::default()
         }
     }
 

@@ -75,6 +75,7 @@ pub(super) async fn go_on(
         }
     };
     loop {
+        let patience = failover.patience;
         let (granted, connection) = match next {
             Next::Answer(answered) => return Ok(*answered),
             Next::End => return failover.end(),
@@ -91,6 +92,7 @@ pub(super) async fn go_on(
             request,
             number: failover.attempts + 1,
             at: worker.shared.clock.now(),
+            waited: patience.saturating_sub(failover.patience),
             previous: failover.previous.take(),
             // What can be sent only once must not meet a connection that may be dead.
             connection: if can_repeat { connection } else { Connection::Fresh },
@@ -164,7 +166,8 @@ impl Failover<'_, '_> {
     /// Takes in how an attempt went wrong.
     async fn after(&mut self, fallen: Fallen) -> Next {
         self.attempts += 1;
-        let previous = Previous { key: fallen.lease.key().name().shared(), at: fallen.at };
+        let status = fallen.brought.as_ref().ok().map(|reply| reply.status.as_u16());
+        let previous = Previous { key: fallen.lease.key().name().shared(), at: fallen.at, status };
         self.previous = Some(previous);
         let Fallen { lease, probe, entry, brought, .. } = fallen;
         match brought {

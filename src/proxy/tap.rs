@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -117,6 +117,7 @@ impl Tap {
         entry.report.status = Some(status.as_u16());
         let generation = generation(&headers);
         entry.report.generation = generation.map(Box::from);
+        entry.report.free = is_error;
         let usage = (inference && !is_error && matches!(form, Form::Events | Form::Json))
             .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
         let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
@@ -160,7 +161,10 @@ impl Tap {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let frame = ready!(self.body.poll_frame(cx));
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+                self.entry.waits();
+                return Poll::Pending;
+            };
             // What comes behind the end was put there by the tap itself.
             if self.ended {
                 return Poll::Ready(frame);
@@ -274,7 +278,9 @@ impl Tap {
                 completion_tokens: usage.completion_tokens,
                 reasoning_tokens: usage.reasoning_tokens,
                 cached_tokens: usage.cached_tokens,
+                cache_write_tokens: usage.cache_write_tokens,
                 cost: usage.cost,
+                upstream_cost: usage.upstream_cost,
             };
             let shared = &self.worker.shared;
             if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
