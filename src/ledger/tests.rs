@@ -15,6 +15,7 @@ use super::query::{KeyUse, keys_on};
 use super::{Ledger, OpenEntry, OpenError, Opening, Outcome, Previous, Usage};
 use crate::clock::{Clock, Day, Time};
 
+mod hours;
 mod recall;
 
 /// Far longer than anything here takes; only a failing test waits for it.
@@ -462,7 +463,7 @@ fn a_newer_database_is_refused_and_left_alone() {
     database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 4").unwrap();
     let before = fs::read(directory.path().join("ledger.db")).unwrap();
     let error = Ledger::open(directory.path(), noon()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }));
+    assert!(matches!(error, OpenError::Newer { found: 4, known: 3, .. }));
     assert!(error.to_string().contains("\nhint: "), "{error}");
     assert!(keys_on(directory.path(), TODAY).unwrap_err().to_string().contains("newer hermux"));
     assert_eq!(fs::read(directory.path().join("ledger.db")).unwrap(), before);
