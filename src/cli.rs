@@ -200,10 +200,13 @@ pub struct ServeArgs {
     /// Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     #[arg(long)]
     pub no_affinity: bool,
-    /// Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys
-    /// [env: HERMUX_NO_POLL=true]
+    /// Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and
+    /// GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
     #[arg(long)]
     pub no_poll: bool,
+    /// How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
+    #[arg(long, value_name = "DURATION")]
+    pub keep_entries: Option<String>,
     /// How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     #[arg(long, value_name = "DURATION")]
     pub grace: Option<String>,
@@ -409,6 +412,7 @@ impl ServeArgs {
             ("no_auth", &self.no_auth.then(|| "true".to_owned())),
             ("no_affinity", &self.no_affinity.then(|| "true".to_owned())),
             ("no_poll", &self.no_poll.then(|| "true".to_owned())),
+            ("keep_entries", &self.keep_entries),
             ("grace", &self.grace),
             ("workers", &self.workers),
             ("upstream", &self.upstream),

@@ -39,6 +39,8 @@ pub struct Config {
     pub no_affinity: bool,
     /// hermux asks upstream nothing on its own account.
     pub no_poll: bool,
+    /// How long the ledger keeps entries; sums stay for ever.
+    pub keep_entries: Duration,
     /// Resolve, connect, TLS handshake.
     pub connect_timeout: Duration,
     /// From the request's last byte to the answer's head.
@@ -157,6 +159,7 @@ pub const SETTINGS: &[Setting] = settings! {
     no_auth            "false"                         switch => no_auth;
     no_affinity        "false"                         switch => no_affinity;
     no_poll            "false"                         switch => no_poll;
+    keep_entries       "90d"                           wait => keep_entries;
     connect_timeout    "10s"                           wait => connect_timeout;
     first_byte_timeout "600s"                          wait => first_byte_timeout;
     idle_timeout       "300s"                          wait => idle_timeout;
@@ -229,6 +232,7 @@ impl Config {
             no_auth: false,
             no_affinity: false,
             no_poll: false,
+            keep_entries: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             first_byte_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

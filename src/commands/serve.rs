@@ -1,9 +1,11 @@
 //! `hermux serve`, the composition root: opens files, ledger, pool and listener, wires them, and waits.
 
+pub(super) mod ask;
 mod files;
 mod listen;
 mod poll;
 pub(super) mod recall;
+mod settle;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -20,8 +22,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use self::ask::Asker;
 use self::files::Files;
 use self::poll::Poll;
+use self::settle::Settle;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
@@ -82,10 +86,15 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
     let access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
-    let asking = (!config.no_poll)
-        .then(|| Poll::new(config, &connector, keys.clone(), files.reloads()))
-        .transpose()
-        .context("could not prepare to ask upstream")?;
+    ledger.keep(config.keep_entries);
+    let asking = if config.no_poll {
+        None
+    } else {
+        let asker = Asker::new(config, &connector).context("could not prepare to ask upstream")?;
+        ledger.settles();
+        let settle = Settle::new(asker.clone(), keys.clone(), files.reloads());
+        Some((Poll::new(asker, keys.clone(), files.reloads()), settle))
+    };
     let pool = recall::pool(keys, &ledger, clock.now());
     let max_connections = listen::connection_bound(config.max_connections);
     let listener = listen::bind(config.address, config.port)?;
@@ -337,7 +346,7 @@ fn control(
     mut inbox: mpsc::UnboundedReceiver<Command>,
     mut files: Files,
     shared: &Arc<Shared>,
-    poll: Option<Poll>,
+    asking: Option<(Poll, Settle)>,
     control_socket: Option<Control>,
     workers: Workers,
     grace: Duration,
@@ -348,7 +357,9 @@ fn control(
         let answering = control_socket.map(|control| tokio::spawn(control.serve()));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (poll, settle) = asking.unzip();
         let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
+        let settle = settle.map(|settle| tokio::spawn(settle.run(Arc::clone(shared))));
         let mut remember = interval(REMEMBER);
         remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -366,8 +377,8 @@ fn control(
             }
         }
         shared.ready.store(false, Ordering::Relaxed);
-        if let Some(poll) = poll {
-            poll.abort();
+        for asking in [poll, settle].into_iter().flatten() {
+            asking.abort();
         }
         notify(&[sd_notify::NotifyState::Stopping]);
         let Workers { handles, phase } = workers;

@@ -175,11 +175,11 @@ fn next_month(now: Time) -> Option<Time> {
 }
 
 /// The fields of one object, each read on its own, so that an odd one spoils no other.
-struct Fields<'a>(HashMap<String, &'a RawValue>);
+pub(super) struct Fields<'a>(HashMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
     /// The object `data`, which every one of these answers is wrapped in.
-    fn data(body: &'a [u8]) -> Option<Self> {
+    pub(super) fn data(body: &'a [u8]) -> Option<Self> {
         Self(serde_json::from_slice(body).ok()?).object("data")
     }
 
@@ -193,15 +193,15 @@ impl<'a> Fields<'a> {
         serde_json::from_str(self.0.get(name)?.get()).ok().filter(|text: &String| !text.trim().is_empty())
     }
 
-    fn flag(&self, name: &str) -> Option<bool> {
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
         serde_json::from_str(self.0.get(name)?.get()).ok()
     }
 
-    fn amount(&self, name: &str) -> Option<i64> {
+    pub(super) fn amount(&self, name: &str) -> Option<i64> {
         nano_dollars(self.0.get(name)?.get())
     }
 
-    fn count(&self, name: &str) -> Option<u64> {
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
         let count: i64 = serde_json::from_str(self.0.get(name)?.get()).ok()?;
         Some(u64::try_from(count).unwrap_or(0))
     }

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod dialect;
 pub mod fault;
+pub mod generation;
 mod json;
 mod money;
 pub mod request;

@@ -260,9 +260,12 @@ impl Tap {
         let late = self.late.take();
         let late = late.as_ref().and_then(|late| late.error());
         if let (Some(error), Holder::Lease(lease)) = (late, &self.holder) {
-            learn_late(&self.worker.shared, lease, error);
+            self.entry.report.code = learn_late(&self.worker.shared, lease, error);
         }
         let failed = self.failed || late.is_some() || self.events.as_ref().is_some_and(Events::has_failed);
+        if let Some(code) = self.events.as_ref().and_then(Events::code) {
+            self.entry.report.code = Some(code);
+        }
         self.settle(if failed { Outcome::Failed } else { Outcome::Complete });
     }
 

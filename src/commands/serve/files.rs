@@ -17,20 +17,20 @@ pub(super) struct Files {
     /// None when access tokens are not asked.
     allow: Option<(PathBuf, FileWatch)>,
     /// Who else wants the keys of a changed file.
-    listener: Option<UnboundedSender<Vec<Key>>>,
+    listeners: Vec<UnboundedSender<Vec<Key>>>,
 }
 
 impl Files {
     /// Begins to watch, so that a change between loading and serving is not missed.
     pub(super) fn new(tokens: &Path, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
-        Self { tokens: watched(tokens), allow: allow.map(watched), listener: None }
+        Self { tokens: watched(tokens), allow: allow.map(watched), listeners: Vec::new() }
     }
 
-    /// The keys each time the file was read again; one may listen.
+    /// The keys each time the file was read again.
     pub(super) fn reloads(&mut self) -> UnboundedReceiver<Vec<Key>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.listener = Some(sender);
+        self.listeners.push(sender);
         receiver
     }
 
@@ -67,7 +67,7 @@ impl Files {
         match self.load_keys() {
             Ok(keys) => {
                 let count = keys.len();
-                if let Some(listener) = &self.listener {
+                for listener in &self.listeners {
                     // Nobody listens any more once the stop has begun.
                     let _ = listener.send(keys.clone());
                 }

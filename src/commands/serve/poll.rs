@@ -4,29 +4,21 @@
 
 mod schedule;
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Proxy, Url};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::schedule::Schedule;
+use super::ask::Asker;
 use crate::clock::Time;
-use crate::config::Config;
 use crate::keys::need::Told;
 use crate::keys::{Key, KeyName};
 use crate::openrouter::account::{KeyInfo, Period};
 use crate::openrouter::fault::{self, Kind};
 use crate::proxy::Shared;
-use crate::upstream::Connector;
 
 /// How many questions may be open at once.
 const OPEN: usize = 4;
@@ -36,12 +28,6 @@ const BETWEEN_MS: std::ops::RangeInclusive<u64> = 200..=300;
 
 /// How long the first question waits at most, milliseconds, so that processes started together ask apart.
 const FIRST_MS: u64 = 500;
-
-/// How long an answer may take in all.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The most of an answer that is read, bytes.
-const LONGEST: usize = 64 << 10;
 
 /// The longest id of an account that is believed, bytes; `user_…` has about 32.
 const LONGEST_ID: usize = 128;
@@ -65,14 +51,9 @@ pub(super) struct Poll {
 }
 
 impl Poll {
-    /// Prepares to ask the upstream of `connector`, which is that of `config`; asks nothing yet.
-    pub(super) fn new(
-        config: &Config,
-        connector: &Connector,
-        keys: Vec<Key>,
-        reloads: UnboundedReceiver<Vec<Key>>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { keys, reloads, asker: Asker::new(config, connector)? })
+    /// Prepares to ask; asks nothing yet.
+    pub(super) fn new(asker: Asker, keys: Vec<Key>, reloads: UnboundedReceiver<Vec<Key>>) -> Self {
+        Self { keys, reloads, asker }
     }
 
     /// Asks for as long as it is polled itself.
@@ -151,8 +132,22 @@ enum Said {
 }
 
 async fn ask(asker: Asker, key: Key, at: Time) -> Asked {
-    let said = asker.ask(&key, at).await;
+    let said = about(&asker, &key, at).await;
     Asked { key, at, said }
+}
+
+/// Asks about one key; the error says why that told nothing, without any secret.
+async fn about(asker: &Asker, key: &Key, now: Time) -> Result<Said, String> {
+    let answer = asker.get("/key", key).await?;
+    if answer.status.is_success() {
+        let info = KeyInfo::parse(&answer.body).ok_or_else(|| "an answer that tells of no key".to_owned())?;
+        return Ok(Said::Info(Box::new(info)));
+    }
+    match fault::classify(answer.status, &answer.headers, &answer.body, now).map(|fault| fault.kind) {
+        Some(Kind::KeyRefused) => Ok(Said::Refused),
+        Some(kind) => Err(format!("status {}, {kind}", answer.status.as_u16())),
+        None => Err(format!("status {}", answer.status.as_u16())),
+    }
 }
 
 fn take_over(shared: &Shared, name: &KeyName, said: Said, at: Time) {
@@ -191,77 +186,6 @@ fn told(info: &KeyInfo, at: Time) -> Told {
         free_limit: free.limit,
         management: info.is_management_key == Some(true),
     }
-}
-
-/// Asks upstream, and nobody else: no redirect is followed, and no variable names a proxy.
-#[derive(Clone, Debug)]
-struct Asker {
-    client: Client,
-    url: Url,
-}
-
-impl Asker {
-    fn new(config: &Config, connector: &Connector) -> anyhow::Result<Self> {
-        let in_url = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let upstream = &config.upstream;
-        let scheme = if upstream.tls { "https" } else { "http" };
-        let url = format!("{scheme}://{}:{}{}/v1/key", in_url(&upstream.host), upstream.port, upstream.base);
-        let url = Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(connector.tls_config()?)
-            .no_proxy()
-            .redirect(Policy::none())
-            .connect_timeout(config.connect_timeout.min(PATIENCE))
-            .timeout(PATIENCE)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("hermux/", env!("CARGO_PKG_VERSION")));
-        if let Some((host, port)) = &config.upstream_proxy {
-            builder = builder.proxy(Proxy::all(format!("http://{}:{port}", in_url(host)))?);
-        }
-        Ok(Self { client: builder.build()?, url })
-    }
-
-    /// Asks about one key; the error says why that told nothing, without any secret.
-    async fn ask(&self, key: &Key, now: Time) -> Result<Said, String> {
-        let mut bearer = HeaderValue::from_str(key.authorization())
-            .map_err(|_| "the key cannot stand in a header".to_owned())?;
-        bearer.set_sensitive(true);
-        let mut answer = self
-            .client
-            .get(self.url.clone())
-            .header(AUTHORIZATION, bearer)
-            .send()
-            .await
-            .map_err(|error| described(&error))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| described(&error))? {
-            if body.len() + chunk.len() > LONGEST {
-                return Err("an answer too long".to_owned());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let status = answer.status();
-        if status.is_success() {
-            let info = KeyInfo::parse(&body).ok_or_else(|| "an answer that tells of no key".to_owned())?;
-            return Ok(Said::Info(Box::new(info)));
-        }
-        match fault::classify(status, answer.headers(), &body, now).map(|fault| fault.kind) {
-            Some(Kind::KeyRefused) => Ok(Said::Refused),
-            Some(kind) => Err(format!("status {}, {kind}", status.as_u16())),
-            None => Err(format!("status {}", status.as_u16())),
-        }
-    }
-}
-
-/// An error and its causes.
-fn described(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let _ = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
 }
 
 /// How it went lately.
