@@ -375,6 +375,9 @@ pub struct StatsArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Compare with what GET /key tells of each key: equal, missed here, or spent outside hermux
+    #[arg(long)]
+    pub reconcile: bool,
 }
 
 impl Cli {

@@ -3,6 +3,7 @@
 mod allow;
 mod demo;
 mod keys;
+mod reconcile;
 pub mod serve;
 mod stats;
 
@@ -36,7 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Allow(AllowCommand::Gen(args)) => allow::generate(&args, &config.allow, &mut out, &mut told),
-        Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
+        Command::Stats(args) => stats::run(&args, &config, &Clock::system(), &mut out, &mut told),
     }?;
     out.flush()?;
     Ok(done)

@@ -3,7 +3,7 @@
 pub(super) mod ask;
 mod files;
 mod listen;
-mod poll;
+pub(super) mod poll;
 pub(super) mod recall;
 mod settle;
 
@@ -93,7 +93,8 @@ pub fn start(config: &Config, clock: Clock) -> anyhow::Result<Running> {
         let asker = Asker::new(config, &connector).context("could not prepare to ask upstream")?;
         ledger.settles();
         let settle = Settle::new(asker.clone(), keys.clone(), files.reloads());
-        Some((Poll::new(asker, keys.clone(), files.reloads()), settle))
+        let poll = Poll::new(asker, keys.clone(), files.reloads(), config.data_dir.clone());
+        Some((poll, settle))
     };
     let pool = recall::pool(keys, &ledger, clock.now());
     let max_connections = listen::connection_bound(config.max_connections);
@@ -191,7 +192,7 @@ fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn upstream_settings(config: &Config) -> crate::upstream::Settings {
+pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
     let upstream = &config.upstream;
     crate::upstream::Settings {
         origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },

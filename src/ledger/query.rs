@@ -14,7 +14,7 @@ use super::recall;
 use super::store::{FILE, FORM};
 use crate::clock::{Day, Time};
 
-pub use figures::{By, Figures, Group, Question, Value, figures, since};
+pub use figures::{By, Figures, Group, Question, Value, figures, first_used, queued, since};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -208,8 +208,19 @@ impl Store {
              SELECT id, 0, ?1 FROM entries WHERE outcome IS NULL AND generation IS NOT NULL",
             [now.0],
         )?;
+        {
+            let mut statement = transaction.prepare(
+                "SELECT at_ms, key, caller, model FROM entries WHERE outcome IS NULL AND generation IS NULL",
+            )?;
+            let cell = Cell { sum: Sum { unsettled: 1, ..Sum::default() }, ..Cell::default() };
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let names = [row.get(1)?, row.get(2)?, row.get(3)?];
+                add_to_sums(&transaction, self.rolled, Hour::of(Time(row.get(0)?)), names, 0, &cell)?;
+            }
+        }
         let lost = transaction.execute(
-            "UPDATE entries SET outcome = 3, settled = iif(generation IS NULL, NULL, 0) WHERE outcome IS NULL",
+            "UPDATE entries SET outcome = 3, settled = iif(generation IS NULL, 2, 0) WHERE outcome IS NULL",
             [],
         )?;
         transaction.commit()?;

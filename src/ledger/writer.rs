@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const TIDY: Duration = Duration::from_secs(60);
 const TIDY_SOON: Duration = Duration::from_millis(200);
 
+/// How long one look may take before it leaves the rest to the next.
+const TIDY_STEP: Duration = Duration::from_millis(10);
+
 /// Vectors with more room than this are given back to the system after use.
 const SPARE_LIMIT: usize = 8_192;
 
@@ -213,7 +216,13 @@ impl Writer {
         let now = self.shared.clock.now();
         let end = Time(now.0.saturating_sub(self.shared.keep_ms.load(Ordering::Relaxed)));
         let Some(store) = self.store.as_mut().filter(|store| store.is_in_place()) else { return TIDY };
-        let more = store.roll(now).and_then(|more| Ok(store.trim(end)? || more));
+        let start = Instant::now();
+        let more = loop {
+            match store.roll(now).and_then(|more| Ok(store.trim(end)? || more)) {
+                Ok(true) if start.elapsed() < TIDY_STEP => {}
+                more => break more,
+            }
+        };
         match more {
             Ok(true) => TIDY_SOON,
             Ok(false) => TIDY,

@@ -145,6 +145,16 @@ impl Period {
             .find_map(|(known, period)| name.eq_ignore_ascii_case(known).then_some(period))
     }
 
+    /// When the period that `now` lies in began; never after `now`.
+    #[must_use]
+    pub fn start(self, now: Time) -> Time {
+        match self {
+            Self::Daily => Time(self.end(now).0.saturating_sub(DAY_MS)),
+            Self::Weekly => Time(self.end(now).0.saturating_sub(7 * DAY_MS)),
+            Self::Monthly => this_month(now).unwrap_or(Time(now.0.saturating_sub(31 * DAY_MS))),
+        }
+    }
+
     /// When the period that `now` lies in ends; always after `now`.
     #[must_use]
     pub fn end(self, now: Time) -> Time {
@@ -166,6 +176,12 @@ pub(super) fn end_of_minute(now: Time) -> Time {
 /// The first moment after `now` that lies a whole number of `every` after `from`, all milliseconds.
 fn next_multiple(now: Time, every: i64, from: i64) -> Time {
     Time(now.0.saturating_add(every - now.0.saturating_sub(from).rem_euclid(every)))
+}
+
+fn this_month(now: Time) -> Option<Time> {
+    let today = jiff::Timestamp::from_millisecond(now.0).ok()?.to_zoned(TimeZone::UTC).date();
+    let first = today.first_of_month().to_zoned(TimeZone::UTC).ok()?;
+    Some(Time(first.timestamp().as_millisecond()))
 }
 
 fn next_month(now: Time) -> Option<Time> {

@@ -2,8 +2,10 @@
 //!
 //! Nothing waits for it, and everything works without it: what it would tell is then learned from answers.
 
+pub(in crate::commands) mod check;
 mod schedule;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::check::Check;
 use self::schedule::Schedule;
 use super::ask::Asker;
 use crate::clock::Time;
@@ -48,17 +51,24 @@ pub(super) struct Poll {
     /// The keys of a changed file.
     reloads: UnboundedReceiver<Vec<Key>>,
     asker: Asker,
+    data_dir: PathBuf,
 }
 
 impl Poll {
     /// Prepares to ask; asks nothing yet.
-    pub(super) fn new(asker: Asker, keys: Vec<Key>, reloads: UnboundedReceiver<Vec<Key>>) -> Self {
-        Self { keys, reloads, asker }
+    pub(super) fn new(
+        asker: Asker,
+        keys: Vec<Key>,
+        reloads: UnboundedReceiver<Vec<Key>>,
+        data_dir: PathBuf,
+    ) -> Self {
+        Self { keys, reloads, asker, data_dir }
     }
 
     /// Asks for as long as it is polled itself.
     pub(super) async fn run(mut self, shared: Arc<Shared>) {
         let now = || shared.clock.now();
+        let check = Check::new(std::mem::take(&mut self.data_dir), &shared);
         let mut schedule = Schedule::default();
         schedule.replace(self.keys);
         let mut look = interval(LOOK);
@@ -91,6 +101,9 @@ impl Poll {
                     match said {
                         Ok(said) => {
                             schedule.answered(name, now());
+                            if let Said::Info(info) = &said {
+                                check.told(&shared, &key, info);
+                            }
                             take_over(&shared, name, said, at);
                         }
                         Err(problem) => {
@@ -125,7 +138,7 @@ struct Asked {
 
 /// What an answer says.
 #[derive(Debug)]
-enum Said {
+pub(in crate::commands) enum Said {
     Info(Box<KeyInfo>),
     /// The key is refused.
     Refused,
@@ -137,7 +150,7 @@ async fn ask(asker: Asker, key: Key, at: Time) -> Asked {
 }
 
 /// Asks about one key; the error says why that told nothing, without any secret.
-async fn about(asker: &Asker, key: &Key, now: Time) -> Result<Said, String> {
+pub(in crate::commands) async fn about(asker: &Asker, key: &Key, now: Time) -> Result<Said, String> {
     let answer = asker.get("/key", key).await?;
     if answer.status.is_success() {
         let info = KeyInfo::parse(&answer.body).ok_or_else(|| "an answer that tells of no key".to_owned())?;

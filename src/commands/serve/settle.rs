@@ -57,14 +57,14 @@ impl Settle {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open: JoinSet<(Unsettled, Found)> = JoinSet::new();
-        let mut asked = HashSet::new();
+        let mut in_flight = HashSet::new();
         let mut queue = Queue::default();
         loop {
             tokio::select! {
                 Some(keys) = self.reloads.recv() => self.keys = by_name(keys),
                 Some(done) = open.join_next() => {
                     let Ok((entry, found)) = done else { continue };
-                    asked.remove(&entry.generation);
+                    in_flight.remove(&entry.generation);
                     // Not read again before this is written.
                     queue.settled(&entry);
                     shared.ledger.settle(&entry, found);
@@ -74,7 +74,7 @@ impl Settle {
                     queue.look(&shared);
                     while open.len() < OPEN {
                         let Some(entry) = queue.take(now) else { break };
-                        if !asked.insert(entry.generation.clone()) {
+                        if !in_flight.insert(entry.generation.clone()) {
                             continue;
                         }
                         let key = self.keys.get(&entry.key).cloned();

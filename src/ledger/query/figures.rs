@@ -119,6 +119,30 @@ pub fn since(directory: &Path) -> Result<Option<Time>, QueryError> {
     })
 }
 
+/// Entries by name of their key whose cost is still to be fetched, from the ledger in `directory`.
+pub fn queued(directory: &Path) -> Result<HashMap<String, u64>, QueryError> {
+    read(directory, 3, |database| {
+        let mut statement = database.prepare(
+            "SELECT name, count(*) FROM settling JOIN entries ON entries.id = entry JOIN names ON names.id = entries.key
+             GROUP BY key",
+        )?;
+        let count = |row: &Row<'_>| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
+        statement.query_map([], count)?.collect()
+    })
+}
+
+/// The first hour from `since` on in which each key was used, by its name, as far as the sums of hours tell; from the ledger in
+/// `directory`.
+pub fn first_used(directory: &Path, since: Time) -> Result<HashMap<String, Time>, QueryError> {
+    read(directory, 3, |database| {
+        let mut statement = database.prepare(
+            "SELECT name, min(hour) FROM hours JOIN names ON names.id = key WHERE hour >= ?1 GROUP BY key",
+        )?;
+        let first = |row: &Row<'_>| Ok((row.get(0)?, Time(row.get::<_, i64>(1)?.saturating_mul(3_600_000))));
+        statement.query_map([Hour::of(since).0], first)?.collect()
+    })
+}
+
 /// Which sums are asked for: `hours` from `from` to `to`, and of them whole days from `days` where those are at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -188,10 +212,10 @@ impl Filter {
             if ids.is_empty() {
                 return Ok(None);
             }
-            sql += &format!(" AND {column} IN ({})", listed(&ids));
+            sql.extend([" AND ", column, " IN (", &listed(&ids), ")"]);
         }
         if !question.statuses.is_empty() {
-            sql += &format!(" AND status IN ({})", listed(&question.statuses));
+            sql.extend([" AND status IN (", &listed(&question.statuses), ")"]);
         }
         Ok(Some(Self(sql)))
     }
@@ -299,9 +323,9 @@ struct Names(HashMap<i64, String>);
 
 impl Names {
     fn read(database: &Connection, question: &Question, sums: &Sums) -> Result<Self, rusqlite::Error> {
-        let named = |by: &By| matches!(by, By::Key | By::Account | By::Caller | By::Model);
+        let has_name = |by: &By| matches!(by, By::Key | By::Account | By::Caller | By::Model);
         let mut names = HashMap::new();
-        if question.by.iter().any(named) {
+        if question.by.iter().any(has_name) {
             let mut find = database.prepare("SELECT name FROM names WHERE id = ?1")?;
             for id in sums.keys().flat_map(|group| &group[1..4]) {
                 if *id != 0 && !names.contains_key(id) {
