@@ -8,7 +8,11 @@
     clippy::print_stdout,
     reason = "a bench that cannot go on says so by its panic"
 )]
-#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "figures for people, and small numbers"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -62,13 +66,11 @@ fn write(directory: &Path, requests: u64) {
     let (keys, callers, models) = (names("key", 10), names("caller", 6), names("vendor/model", 8));
     let path: Arc<str> = Arc::from("/chat/completions");
     let mut random = Random(1);
-    let span = DAYS * 86_400_000;
+    let span = u128::try_from(DAYS * 86_400_000).unwrap();
     let start = Instant::now();
     for number in 0..requests {
-        let at = Time(
-            FIRST.start().0
-                + i64::try_from(u128::from(number) * span as u128 / u128::from(requests)).unwrap(),
-        );
+        let at =
+            Time(FIRST.start().0 + i64::try_from(u128::from(number) * span / u128::from(requests)).unwrap());
         clock.set(at);
         let mut entry = ledger.entry(Opening {
             request: ledger.next_request(),

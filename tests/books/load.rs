@@ -50,7 +50,7 @@ pub(crate) fn run(
 
 fn one(address: SocketAddr, number: usize) -> Option<Whole> {
     let path = PATHS[number % PATHS.len()];
-    let stream = number % 2 == 0;
+    let stream = number.is_multiple_of(2);
     let mut connection = Connection::open(address);
     connection.send(asks(path, stream, &format!("number {number}")).bytes());
     let head = connection.answer();
@@ -58,7 +58,7 @@ fn one(address: SocketAddr, number: usize) -> Option<Whole> {
         let _ = connection.rest();
         return None;
     }
-    if stream && path != "/v1/embeddings" && number % 3 == 0 {
+    if stream && path != "/v1/embeddings" && number.is_multiple_of(3) {
         connection.bytes_at_least(1);
         connection.cut_fin();
         return None;

@@ -9,6 +9,7 @@ mod support;
 
 mod kill;
 mod load;
+mod memory;
 mod mixed;
 mod reconcile;
 mod settle;

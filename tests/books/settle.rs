@@ -69,7 +69,7 @@ fn an_answer_that_comes_encoded_pays_what_was_billed() {
 
 #[test]
 fn a_generation_that_is_known_late_is_asked_for_again_also_after_a_kill() {
-    let late = |scenario| Scenario { generation_delay: Duration::from_millis(3_000), ..slow(scenario) };
+    let late = |scenario| Scenario { generation_delay: Duration::from_secs(3), ..slow(scenario) };
     let (simulator, setup) = scene(&["a"], late);
     let hermux = setup.start();
     leave(&hermux, DIALECTS[0]);

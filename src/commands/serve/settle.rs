@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ask::Asker;
+use crate::clock::{Clock, Time};
 use crate::keys::Key;
 use crate::ledger::{Found, Unsettled, Usage};
 use crate::openrouter::generation::billed;
@@ -35,66 +36,66 @@ const READ: u32 = 64;
 
 /// What is needed to ask.
 pub(super) struct Settle {
-    keys: HashMap<String, Key>,
+    asking: Asking,
     /// The keys of a changed file.
     reloads: UnboundedReceiver<Vec<Key>>,
-    asker: Asker,
-    pauses: Vec<Duration>,
 }
 
-fn by_name(keys: Vec<Key>) -> HashMap<String, Key> {
-    keys.into_iter().map(|key| (key.name().as_str().to_owned(), key)).collect()
+/// What one question takes.
+#[derive(Clone)]
+struct Asking {
+    keys: Arc<HashMap<String, Key>>,
+    asker: Asker,
+}
+
+fn by_name(keys: Vec<Key>) -> Arc<HashMap<String, Key>> {
+    Arc::new(keys.into_iter().map(|key| (key.name().as_str().to_owned(), key)).collect())
 }
 
 impl Settle {
     /// Prepares to ask with `keys`; asks nothing yet.
     pub(super) fn new(asker: Asker, keys: Vec<Key>, reloads: UnboundedReceiver<Vec<Key>>) -> Self {
-        Self { keys: by_name(keys), reloads, asker, pauses: PAUSES.to_vec() }
+        Self { asking: Asking { keys: by_name(keys), asker }, reloads }
     }
 
     /// Empties the queue for as long as it is polled.
     pub(super) async fn run(mut self, shared: Arc<Shared>) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut open: JoinSet<(Unsettled, Found)> = JoinSet::new();
-        let mut in_flight = HashSet::new();
+        let mut open = JoinSet::new();
         let mut queue = Queue::default();
         loop {
             tokio::select! {
-                Some(keys) = self.reloads.recv() => self.keys = by_name(keys),
+                Some(keys) = self.reloads.recv() => self.asking.keys = by_name(keys),
                 Some(done) = open.join_next() => {
                     let Ok((entry, found)) = done else { continue };
-                    in_flight.remove(&entry.generation);
-                    // Not read again before this is written.
-                    queue.settled(&entry);
                     shared.ledger.settle(&entry, found);
                 }
-                _ = look.tick(), if open.len() < OPEN => {
-                    let now = shared.clock.now();
-                    queue.look(&shared);
-                    while open.len() < OPEN {
-                        let Some(entry) = queue.take(now) else { break };
-                        if !in_flight.insert(entry.generation.clone()) {
-                            continue;
-                        }
-                        let key = self.keys.get(&entry.key).cloned();
-                        let (asker, pauses) = (self.asker.clone(), self.pauses.clone());
-                        let shared = Arc::clone(&shared);
-                        open.spawn(async move {
-                            let found = match key {
-                                Some(key) => ask(&asker, &key, &entry).await,
-                                None => None,
-                            };
-                            let found = found.map_or_else(
-                                || again(entry.tries, &pauses, || shared.clock.now()),
-                                |usage| Found::Usage(Box::new(usage)),
-                            );
-                            (entry, found)
-                        });
-                    }
-                }
+                _ = look.tick() => {}
+            }
+            if open.len() < OPEN {
+                queue.look(&shared);
+            }
+            while open.len() < OPEN {
+                let Some(entry) = queue.take(shared.clock.now()) else { break };
+                open.spawn(self.asking.clone().ask(entry, shared.clock.clone()));
             }
         }
+    }
+}
+
+impl Asking {
+    /// Asks about one entry; with what became of it.
+    async fn ask(self, entry: Unsettled, clock: Clock) -> (Unsettled, Found) {
+        let billed = match self.keys.get(&entry.key) {
+            Some(key) => ask(&self.asker, key, &entry).await,
+            None => None,
+        };
+        let found = match billed {
+            Some(usage) => Found::Usage(Box::new(usage)),
+            None => again(entry.tries, clock.now()),
+        };
+        (entry, found)
     }
 }
 
@@ -107,8 +108,8 @@ struct Queue {
     first: Vec<Unsettled>,
     /// Whether there may be more behind `first`.
     more: bool,
-    /// Settled, while the database may not know it.
-    settled: HashSet<(String, u32)>,
+    /// Tries that were taken, while the database may not know what came of them.
+    taken: HashSet<(String, u32)>,
 }
 
 impl Queue {
@@ -122,18 +123,16 @@ impl Queue {
         self.first = shared.ledger.unsettled(READ);
         self.more = self.first.len() == READ as usize;
         let waiting: HashSet<_> = self.first.iter().map(turn).collect();
-        self.settled.retain(|turn| waiting.contains(turn));
-        self.first.retain(|entry| !self.settled.contains(&turn(entry)));
+        self.taken.retain(|turn| waiting.contains(turn));
+        self.first.retain(|entry| !self.taken.contains(&turn(entry)));
         self.first.reverse();
     }
 
     /// The next that is due.
-    fn take(&mut self, now: crate::clock::Time) -> Option<Unsettled> {
-        self.first.pop_if(|entry| entry.due <= now)
-    }
-
-    fn settled(&mut self, entry: &Unsettled) {
-        self.settled.insert(turn(entry));
+    fn take(&mut self, now: Time) -> Option<Unsettled> {
+        let entry = self.first.pop_if(|entry| entry.due <= now)?;
+        self.taken.insert(turn(&entry));
+        Some(entry)
     }
 }
 
@@ -174,16 +173,16 @@ fn path(generation: &str) -> Option<String> {
 }
 
 /// When to ask again after so many tries before this one.
-fn again(tries: u32, pauses: &[Duration], now: impl FnOnce() -> crate::clock::Time) -> Found {
-    match pauses.get(tries as usize) {
-        Some(pause) => Found::Later { due: now().after(*pause), tries: tries + 1 },
+fn again(tries: u32, now: Time) -> Found {
+    match PAUSES.get(tries as usize) {
+        Some(pause) => Found::Later { due: now.after(*pause), tries: tries + 1 },
         None => Found::Never,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PAUSES, again, path};
+    use super::{again, path};
     use crate::clock::Time;
     use crate::ledger::Found;
 
@@ -192,12 +191,12 @@ mod tests {
         let mut at = 500;
         let mut asked = vec![at];
         let mut tries = 0;
-        while let Found::Later { due, tries: next } = again(tries, &PAUSES, || Time(at)) {
+        while let Found::Later { due, tries: next } = again(tries, Time(at)) {
             (at, tries) = (due.0, next);
             asked.push(at);
         }
         assert_eq!(asked, [500, 2_000, 10_000, 60_000, 600_000]);
-        assert_eq!(again(tries, &PAUSES, || Time(at)), Found::Never);
+        assert_eq!(again(tries, Time(at)), Found::Never);
     }
 
     #[test]
