@@ -270,7 +270,11 @@ impl Shared {
                 closing.serial = *serial;
                 backlog.closed.push(closing);
             }
-            Place::Sum(open) => backlog.sums.close(open.0.clone(), open.1, &closing),
+            Place::Sum(open) => {
+                // Without a row there is no queue for it.
+                closing.settling = closing.settling.map(|_| Settling::Never);
+                backlog.sums.close(open.0.clone(), open.1, &closing);
+            }
         }
         drop(backlog);
         if wake {

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Day, Time};
 
 mod hours;
 mod recall;
+mod settling;
 
 /// Far longer than anything here takes; only a failing test waits for it.
 const LONG: Duration = Duration::from_secs(120);

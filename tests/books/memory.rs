@@ -14,7 +14,7 @@ fn line_of(bytes: usize) -> u64 {
     let before = hermux.resident_bytes();
     let mut writer = exchange.wire.writer();
     let writing = thread::spawn(move || {
-        let mut chunk = |text: &str| writer.try_send(&format!("{:x}\r\n{text}\r\n", text.len())).unwrap();
+        let mut chunk = |text: &str| writer.try_send(format!("{:x}\r\n{text}\r\n", text.len())).unwrap();
         chunk("data: {\"choices\":[{\"delta\":{\"content\":\"");
         let slice = "x".repeat(1 << 16);
         (0..bytes >> 16).for_each(|_| chunk(&slice));
