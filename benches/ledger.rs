@@ -114,6 +114,18 @@ fn write(directory: &Path, requests: u64) {
         cpu.as_secs_f64() * 1e6 / requests as f64
     );
     assert!(ledger.close(Duration::from_secs(60)));
+    drop(ledger);
+    // Here a month takes a minute; else its hours go into their days one by one, as they end.
+    let start = Instant::now();
+    let ledger = Ledger::open(directory, clock.clone()).unwrap();
+    let database = rusqlite::Connection::open(directory.join("ledger.db")).unwrap();
+    let end = clock.now().0 / 3_600_000;
+    while database.query_row("SELECT rolled FROM state", [], |row| row.get::<_, i64>(0)).unwrap() < end {
+        assert!(start.elapsed() < Duration::from_secs(600), "the hours are not added to their days");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("opened and its hours added to their days in {:.0} s", start.elapsed().as_secs_f64());
+    assert!(ledger.close(Duration::from_secs(60)));
 }
 
 fn read(directory: &Path, requests: u64) {
