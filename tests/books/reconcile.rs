@@ -4,7 +4,9 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Hermux, Request, eventually};
+use hermux::simulator::{Key, Simulator};
+
+use crate::support::{Connection, Hermux, Request, Setup, eventually};
 use crate::{asks, billed, counted, scene};
 
 fn reconcile(hermux: &Hermux, upstream: &str, json: bool) -> Output {
@@ -23,8 +25,8 @@ fn reconcile(hermux: &Hermux, upstream: &str, json: bool) -> Output {
 }
 
 /// Has the ledger believe that it and all keys were there since 1970.
-fn old(hermux: &Hermux) {
-    let database = rusqlite::Connection::open(hermux.setup().data().join("ledger.db")).unwrap();
+fn old(setup: &Setup) {
+    let database = rusqlite::Connection::open(setup.data().join("ledger.db")).unwrap();
     database.busy_timeout(crate::support::PATIENCE).unwrap();
     database
         .execute_batch(
@@ -32,6 +34,17 @@ fn old(hermux: &Hermux) {
              UPDATE notes SET value = '1' || substr(value, instr(value, ' ')) WHERE kind = 'seen';",
         )
         .unwrap();
+}
+
+/// Somebody else uses the key `name`; its secret.
+fn spend_elsewhere(simulator: &Simulator, name: &str) -> String {
+    let secret = Key::new(name).secret;
+    let mut thief = Connection::open(simulator.address());
+    let stolen: Request = asks("/api/v1/chat/completions", false, "mine").without("authorization");
+    thief.send(stolen.header("Authorization", &format!("Bearer {secret}")).bytes());
+    assert_eq!(thief.answer().status(), 200);
+    let _ = thief.rest();
+    secret
 }
 
 #[test]
@@ -50,7 +63,7 @@ fn accounts_that_agree_are_equal_and_what_was_spent_elsewhere_names_the_key_and_
     let table = String::from_utf8_lossy(&early.stdout).into_owned();
     assert!(early.status.success() && table.contains("too early to tell"), "{table}");
 
-    old(&hermux);
+    old(hermux.setup());
     let equal = reconcile(&hermux, &simulator.url(), true);
     let answer: Value = serde_json::from_slice(&equal.stdout).unwrap();
     assert!(equal.status.success(), "{answer}");
@@ -59,14 +72,7 @@ fn accounts_that_agree_are_equal_and_what_was_spent_elsewhere_names_the_key_and_
         assert_eq!(key["month"]["counted_usd"], key["month"]["told_usd"]);
     }
 
-    // Somebody else has a key.
-    let secret = hermux::simulator::Key::new("ben").secret;
-    let mut thief = crate::support::Connection::open(simulator.address());
-    let stolen = asks("/api/v1/chat/completions", false, "mine").without("authorization");
-    let stolen: Request = stolen.header("Authorization", &format!("Bearer {secret}"));
-    thief.send(stolen.bytes());
-    assert_eq!(thief.answer().status(), 200);
-    let _ = thief.rest();
+    let secret = spend_elsewhere(&simulator, "ben");
     let leaked = reconcile(&hermux, &simulator.url(), true);
     assert_eq!(leaked.status.code(), Some(1));
     let answer: Value = serde_json::from_slice(&leaked.stdout).unwrap();
@@ -90,4 +96,21 @@ fn a_key_that_cannot_be_asked_about_is_told_and_ends_with_3() {
     assert!(
         String::from_utf8_lossy(&output.stderr).contains("GET /key told nothing of ann: the key is refused")
     );
+}
+
+#[test]
+fn a_server_warns_of_a_key_that_spends_elsewhere() {
+    let (simulator, setup) = scene(&["ann", "ben"], |scenario| scenario);
+    let hermux = setup.start();
+    let data = hermux.setup().data();
+    eventually("both keys are known", || {
+        (crate::number(&data, "SELECT count(*) FROM notes WHERE kind = 'seen'") == 2).then_some(())
+    });
+    let setup = hermux.stop();
+    old(&setup);
+    let secret = spend_elsewhere(&simulator, "ben");
+    let hermux = setup.start();
+    let line = hermux.wait_for_line("may have leaked");
+    assert!(line.contains("the key ben ") && line.contains(" USD") && !line.contains(&secret), "{line}");
+    assert!(!hermux.lines().iter().any(|line| line.contains("the key ann may have leaked")));
 }
