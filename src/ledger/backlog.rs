@@ -51,6 +51,16 @@ pub(super) struct Closing {
     pub generation: Option<Box<str>>,
 }
 
+impl Closing {
+    /// Whether it has one of the columns that few have.
+    pub(super) fn has_rare(&self) -> bool {
+        self.cache_write.is_some()
+            || self.upstream_cost.is_some()
+            || self.code.is_some()
+            || self.settling.is_some()
+    }
+}
+
 /// The generation of an attempt that is still open.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -79,11 +89,12 @@ impl Closing {
             completion: report.usage.completion_tokens.map(tokens),
             reasoning: report.usage.reasoning_tokens.map(tokens),
             cached: report.usage.cached_tokens.map(tokens),
-            cache_write: report.usage.cache_write_tokens.map(tokens),
+            // Mostly told as none.
+            cache_write: report.usage.cache_write_tokens.map(tokens).filter(|count| *count > 0),
             code: report.code,
             settling,
             cost: report.usage.cost,
-            upstream_cost: report.usage.upstream_cost,
+            upstream_cost: report.usage.upstream_cost.filter(|cost| *cost != 0),
             generation: report.generation.take(),
         }
     }

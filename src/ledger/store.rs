@@ -193,6 +193,9 @@ impl Store {
                 }
             }
         }
+        let mut cells: Vec<_> = cells.into_iter().collect();
+        // Neighbours in the table one after another.
+        cells.sort_unstable_by_key(|(place, _)| *place);
         for ((hour, names, status), cell) in &cells {
             add_to_sums(&transaction, self.rolled, *hour, *names, *status, cell)?;
         }
@@ -345,23 +348,27 @@ fn write_entries(
     for (opening, end) in batch.opened.iter().zip(&batch.ends) {
         let row = if let Some(end) = end {
             let closing = &batch.closed[*end as usize];
-            if closing.settling != Some(Settling::Waits) {
+            if opening.waited.is_zero() && !closing.has_rare() {
                 whole.push((opening, closing));
                 batch.rows.push(0);
                 continue;
             }
-            // One by one, since its row is queued.
-            let mut insert = transaction.prepare_cached(&INSERT_ONE)?;
+            let mut insert = transaction.prepare_cached(&INSERT_RARE)?;
             bind_opening(&mut insert, 0, names, opening)?;
             bind_closing(&mut insert, OPENING, closing)?;
+            bind_rare(&mut insert, COLUMNS, closing)?;
+            insert.raw_bind_parameter(COLUMNS + RARE, waited(opening))?;
             insert.raw_execute()?;
-            queue(transaction, transaction.last_insert_rowid(), opening, closing)?;
+            if closing.settling == Some(Settling::Waits) {
+                queue(transaction, transaction.last_insert_rowid(), opening, closing)?;
+            }
             0
         } else {
             let serial = batch.first + batch.rows.len() as u64;
             let generation = batch.known.get(&serial).map(|generation| &**generation);
             bind_opening(&mut insert_open, 0, names, opening)?;
-            insert_open.raw_bind_parameter(OPENING + 1, generation)?;
+            insert_open.raw_bind_parameter(OPENING + 1, waited(opening))?;
+            insert_open.raw_bind_parameter(OPENING + 2, generation)?;
             insert_open.raw_execute()?;
             transaction.last_insert_rowid()
         };
@@ -387,6 +394,7 @@ fn write_entries(
     for (row, end) in &batch.later {
         let closing = &batch.closed[*end as usize];
         bind_closing(&mut update, 0, closing)?;
+        bind_rare(&mut update, 11, closing)?;
         update.raw_bind_parameter(16, row)?;
         if update.raw_execute()? > 0 && closing.settling == Some(Settling::Waits) {
             settling::queue(transaction, *row, batch.at.0 + settling::FIRST_MS)?;
@@ -414,25 +422,30 @@ fn queue(
 }
 
 /// The columns of an entry that are known when it opens.
-const OPENING: usize = 8;
-/// All of its columns but the id.
-const COLUMNS: usize = 23;
+const OPENING: usize = 7;
+/// All of its columns but the id, and those that few have: they are named apart, since each costs to write.
+const COLUMNS: usize = 18;
+/// The columns of [`bind_rare`] and the time waited.
+const RARE: usize = 5;
 /// How many entries one statement inserts.
 const GROUP: usize = 8;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 static INSERT_GROUP: LazyLock<String> = LazyLock::new(|| insert(GROUP));
+static INSERT_RARE: LazyLock<String> = LazyLock::new(|| {
+    let marks = ["?"; COLUMNS + RARE].join(", ");
+    let rare = "cache_write_tokens, upstream_cost, code, settled, waited_ms";
+    format!("INSERT INTO entries ({COMMON}, {rare}) VALUES ({marks})")
+});
+
+const COMMON: &str =
+    "request, number, at_ms, caller, key, model, path, outcome, status, bytes, first_byte_ms, duration_ms,
+    generation, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost";
 
 /// Inserts so many entries that are closed.
 fn insert(rows: usize) -> String {
     let row = format!("({})", ["?"; COLUMNS].join(", "));
-    format!(
-        "INSERT INTO entries (request, number, at_ms, caller, key, model, path, waited_ms, outcome, status, bytes,
-             first_byte_ms, duration_ms, generation, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens,
-             cost, cache_write_tokens, upstream_cost, code, settled)
-         VALUES {}",
-        vec![row; rows].join(", ")
-    )
+    format!("INSERT INTO entries ({COMMON}) VALUES {}", vec![row; rows].join(", "))
 }
 
 /// Binds the columns of `opening` to the parameters behind the first `before`.
@@ -448,9 +461,12 @@ fn bind_opening(
     statement.raw_bind_parameter(before + 4, names.id(&opening.caller)?)?;
     statement.raw_bind_parameter(before + 5, names.id(&opening.key)?)?;
     statement.raw_bind_parameter(before + 6, names.id(&opening.model)?)?;
-    statement.raw_bind_parameter(before + 7, names.id(&opening.path)?)?;
-    let waited = u32::try_from(opening.waited.as_millis()).unwrap_or(u32::MAX);
-    statement.raw_bind_parameter(before + 8, (waited > 0).then_some(waited))
+    statement.raw_bind_parameter(before + 7, names.id(&opening.path)?)
+}
+
+/// How long it waited, milliseconds; none where it did not.
+fn waited(opening: &Opening) -> Option<u32> {
+    Some(u32::try_from(opening.waited.as_millis()).unwrap_or(u32::MAX)).filter(|millis| *millis > 0)
 }
 
 /// Binds the columns of `closing` to the parameters behind the first `before`.
@@ -474,15 +490,19 @@ fn bind_closing(
     statement.raw_bind_parameter(before + 8, closing.completion)?;
     statement.raw_bind_parameter(before + 9, closing.reasoning)?;
     statement.raw_bind_parameter(before + 10, closing.cached)?;
-    statement.raw_bind_parameter(before + 11, closing.cost)?;
-    statement.raw_bind_parameter(before + 12, closing.cache_write)?;
-    statement.raw_bind_parameter(before + 13, closing.upstream_cost)?;
-    statement.raw_bind_parameter(before + 14, closing.code)?;
+    statement.raw_bind_parameter(before + 11, closing.cost)
+}
+
+/// Binds the columns of `closing` that few have to the parameters behind the first `before`.
+fn bind_rare(statement: &mut Statement<'_>, before: usize, closing: &Closing) -> Result<(), rusqlite::Error> {
+    statement.raw_bind_parameter(before + 1, closing.cache_write)?;
+    statement.raw_bind_parameter(before + 2, closing.upstream_cost)?;
+    statement.raw_bind_parameter(before + 3, closing.code)?;
     let settled = closing.settling.map(|settling| match settling {
         Settling::Waits => 0,
         Settling::Never => 2,
     });
-    statement.raw_bind_parameter(before + 15, settled)
+    statement.raw_bind_parameter(before + 4, settled)
 }
 
 fn write_sums<'a>(

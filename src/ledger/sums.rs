@@ -166,7 +166,7 @@ impl Sum {
         }
     }
 
-    fn combine(&mut self, other: Self, with: fn(i64, i64) -> i64) {
+    fn combine(&mut self, other: Self, with: impl Fn(i64, i64) -> i64) {
         let (mine, theirs) = (self.figures(), other.figures());
         *self = Self::of_figures(std::array::from_fn(|at| with(mine[at], theirs[at])));
     }

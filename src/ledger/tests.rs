@@ -97,7 +97,7 @@ fn an_entry_closes_exactly_once() {
     assert!(ledger.flush(LONG));
 
     let rows: Vec<(i64, Option<i64>, i64, Option<String>)> = database(directory.path())
-        .prepare("SELECT outcome, status, bytes, generation FROM entries ORDER BY id")
+        .prepare("SELECT outcome, status, bytes, generation FROM entries ORDER BY outcome")
         .unwrap()
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .unwrap()
