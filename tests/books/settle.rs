@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use hermux::simulator::{After, Close, Fault, Pace, Scenario, Simulator, Then};
+use hermux::simulator::{After, Close, Fault, Pace, Scenario, Simulator, Then, errors};
 
 use crate::support::{Hermux, eventually};
 use crate::{asks, billed, by_key, counted, number, scene};
@@ -117,4 +117,25 @@ fn with_no_poll_nothing_is_asked_for_and_the_ledger_says_so() {
     // Past the first time at which it would be asked for.
     thread::sleep(Duration::from_millis(700));
     assert!(!simulator.attempts().iter().any(|attempt| attempt.path().ends_with("/generation")));
+}
+
+#[test]
+fn an_error_under_status_200_is_a_failure_with_its_code() {
+    let faults = |scenario: Scenario| {
+        let scenario =
+            scenario.fault(Fault::new(Then::ErrorAfter(After::Events(2), errors::plain(502))).once());
+        scenario.fault(Fault::new(Then::DenyInside(errors::plain(429))).with_key("a").on_path("/messages"))
+    };
+    let (_simulator, setup) = scene(&["a"], faults);
+    let hermux = setup.flag("--max-wait", "0").start();
+    let data = hermux.setup().data();
+    let mut told = 0;
+    for (path, code) in [(DIALECTS[0], 502), (DIALECTS[1], 429)] {
+        let _ = hermux.ask(&asks(path, true, "hello"));
+        eventually("it failed with its code", || {
+            let sql = "SELECT count(*) FROM entries WHERE outcome = 1 AND status = 200 AND code =";
+            (number(&data, &format!("{sql} {code}")) > 0).then(|| told += 1)
+        });
+    }
+    assert_eq!(told, 2);
 }
