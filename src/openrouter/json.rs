@@ -111,7 +111,9 @@ impl<'a> Scanner<'a> {
             b'{' | b'[' => self.skip_nested()?,
             _ => {
                 let rest = &self.bytes[self.at..];
-                let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
+                let ends = |byte: &u8| {
+                    matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'{' | b'[')
+                };
                 let length = rest.iter().position(ends).unwrap_or(rest.len());
                 if length == 0 {
                     return None;

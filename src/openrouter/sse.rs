@@ -103,7 +103,7 @@ impl Events {
         static BLOCK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"content_block_"));
         static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"response."));
 
-        for at in ERROR.find_iter(bytes) {
+        for at in all(&ERROR, bytes) {
             // Chunks of chats have no type.
             self.failed |= is_error(&bytes[..at], &bytes[at + ERROR.needle().len()..])
                 || (self.dialect != Dialect::Chat && is_type(&bytes[..at]));
@@ -118,7 +118,7 @@ impl Events {
                     }
                 }
                 self.content = self.content
-                    || CHOICES.find_iter(bytes).any(|at| {
+                    || all(&CHOICES, bytes).any(|at| {
                         let choices = value(&bytes[at + CHOICES.needle().len()..], b'[');
                         choices.is_some_and(|choices| blank(choices).starts_with(b"{"))
                     });
@@ -140,6 +140,16 @@ impl Events {
             }
         }
     }
+}
+
+/// Where `name`, which stands in quotes, begins in `bytes`; the quote that ends one may begin the next.
+fn all(name: &Finder<'_>, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + name.find(bytes.get(from..)?)?;
+        from = at + name.needle().len() - 1;
+        Some(at)
+    })
 }
 
 /// The code of the error in `bytes`, where there is one: `"error":{"code":429`, also as a text.
@@ -345,6 +355,7 @@ mod tests {
             " ",
             "\"type\"",
             "\"choices\"",
+            "choices\"",
             "[",
             "null",
             "\n\n",

@@ -284,7 +284,9 @@ impl Walk {
     /// Goes on behind a `usage` object; one that was too long ends amid itself, as deep as it is there.
     fn after_object(&mut self) {
         let At::Object(object) = std::mem::take(&mut self.at) else { return };
-        self.depth = self.depth.saturating_add(object.depth);
+        if object.depth > 0 {
+            self.depth = self.depth.saturating_add_signed(object.braces);
+        }
         self.held &= self.depth >= 2;
         if object.string {
             self.at = At::Text { escaped: object.escaped, name: None };
@@ -332,7 +334,10 @@ fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Object {
     bytes: Vec<u8>,
+    /// How many objects and arrays are open in it, itself included; as the scanner counts them.
     depth: u32,
+    /// How many objects are.
+    braces: i32,
     string: bool,
     escaped: bool,
 }
@@ -355,9 +360,13 @@ impl Object {
             }
             match byte {
                 b'"' => self.string = true,
-                b'{' => self.depth += 1,
-                b'}' => {
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    self.braces += i32::from(byte == b'{');
+                }
+                b'}' | b']' => {
                     self.depth -= 1;
+                    self.braces -= i32::from(byte == b'}');
                     if self.depth == 0 {
                         self.bytes.extend_from_slice(&seen[..=at]);
                         return (at + 1, true);
