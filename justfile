@@ -45,6 +45,14 @@ bench *args:
 pool *args:
     cargo bench --bench pool -- {{ args }}
 
+# Measures what ten million requests cost the ledger, and what reading a month of them takes.
+ledger *args:
+    cargo bench --bench ledger -- {{ args }}
+
+# The tests that take minutes: twenty kills under load, ten thousand mixed requests.
+slow:
+    cargo test --locked --release --test books -- --ignored --test-threads 1
+
 # Shows the main job on sample keys.
 demo:
     cargo run --release -- demo

@@ -500,10 +500,13 @@ pub struct ServeArgs {
     /// Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     #[arg(long)]
     pub no_affinity: bool,
-    /// Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys
-    /// [env: HERMUX_NO_POLL=true]
+    /// Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and
+    /// GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
     #[arg(long)]
     pub no_poll: bool,
+    /// How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
+    #[arg(long, value_name = "DURATION")]
+    pub keep_entries: Option<String>,
     /// How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     #[arg(long, value_name = "DURATION")]
     pub grace: Option<String>,
@@ -790,6 +793,9 @@ pub struct StatsArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Compare with what GET /key tells of each key: equal, missed here, or spent outside hermux
+    #[arg(long)]
+    pub reconcile: bool,
 }
 
 /// `hermux config …`.
@@ -918,6 +924,7 @@ impl ServeArgs {
             ("no_auth", &self.no_auth.then(|| "true".to_owned())),
             ("no_affinity", &self.no_affinity.then(|| "true".to_owned())),
             ("no_poll", &self.no_poll.then(|| "true".to_owned())),
+            ("keep_entries", &self.keep_entries),
             ("grace", &self.grace),
             ("workers", &self.workers),
             ("upstream", &self.upstream),

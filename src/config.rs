@@ -54,6 +54,8 @@ pub struct Config {
     pub no_poll: bool,
     /// `cmd:` in `tokens.csv` may run commands; `config.toml` alone can say so.
     pub allow_commands: bool,
+    /// How long the ledger keeps entries; sums stay for ever.
+    pub keep_entries: Duration,
     /// Resolve, connect, TLS handshake.
     pub connect_timeout: Duration,
     /// From the request's last byte to the answer's head.
@@ -216,6 +218,7 @@ pub const SETTINGS: &[Setting] = settings! {
     no_poll            "false"                         switch => no_poll;
     /// Whether `cmd:` in tokens.csv may run commands; this file alone can say so
     allow_commands     "false"                         switch => allow_commands;
+    keep_entries       "90d"                           wait => keep_entries;
     connect_timeout    "10s"                           wait => connect_timeout;
     first_byte_timeout "600s"                          wait => first_byte_timeout;
     idle_timeout       "300s"                          wait => idle_timeout;
@@ -303,6 +306,7 @@ impl Config {
             no_affinity: false,
             no_poll: false,
             allow_commands: false,
+            keep_entries: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             first_byte_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

@@ -36,6 +36,8 @@ fn entry(ledger: &Ledger, key: &str) -> OpenEntry {
         key: Arc::from(key),
         model: Arc::from("vendor/model"),
         path: Arc::from("/chat/completions"),
+        inference: true,
+        waited: Duration::ZERO,
         previous: None,
     })
 }

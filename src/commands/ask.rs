@@ -1,12 +1,13 @@
-//! Asks upstream about one key, `GET /key`: for the server's poll, and for `hermux keys add` and `check`.
+//! Asks upstream on hermux's own account, off the request path: about keys (`GET /key`), and what answers cost.
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Url};
 use tokio::task::JoinSet;
@@ -22,6 +23,9 @@ use crate::upstream::Connector;
 
 /// How many of [`ask_all`]'s questions are open at once.
 const OPEN: usize = 8;
+
+/// How long an answer may take in all, where nobody says otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most of an answer that is read, bytes.
 const LONGEST: usize = 64 << 10;
@@ -86,7 +90,8 @@ pub(super) fn ask_all(
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     client: Client,
-    url: Url,
+    /// Up to `/v1`.
+    url: Arc<str>,
 }
 
 impl Asker {
@@ -95,8 +100,8 @@ impl Asker {
         let in_url = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let upstream = &config.upstream;
         let scheme = if upstream.tls { "https" } else { "http" };
-        let url = format!("{scheme}://{}:{}{}/v1/key", in_url(&upstream.host), upstream.port, upstream.base);
-        let url = Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
+        let url = format!("{scheme}://{}:{}{}/v1", in_url(&upstream.host), upstream.port, upstream.base);
+        Url::parse(&url).with_context(|| format!("not a URL: {url}"))?;
         let mut builder = Client::builder()
             .tls_backend_preconfigured(connector.tls_config()?)
             .no_proxy()
@@ -108,21 +113,16 @@ impl Asker {
         if let Some((host, port)) = &config.upstream_proxy {
             builder = builder.proxy(Proxy::all(format!("http://{}:{port}", in_url(host)))?);
         }
-        Ok(Self { client: builder.build()?, url })
+        Ok(Self { client: builder.build()?, url: url.into() })
     }
 
-    /// Asks about one key; the error says why that told nothing, without any secret.
-    pub(super) async fn ask(&self, key: &Key, now: Time) -> Result<Said, String> {
+    /// Asks for `path` below `/v1`, query included, with `key`; the error says why there is no answer, without any secret.
+    pub(super) async fn get(&self, path: &str, key: &Key) -> Result<Answer, String> {
         let mut bearer = HeaderValue::from_str(key.authorization())
             .map_err(|_| "the key cannot stand in a header".to_owned())?;
         bearer.set_sensitive(true);
-        let mut answer = self
-            .client
-            .get(self.url.clone())
-            .header(AUTHORIZATION, bearer)
-            .send()
-            .await
-            .map_err(described)?;
+        let asked = self.client.get(format!("{}{path}", self.url)).header(AUTHORIZATION, bearer);
+        let mut answer = asked.send().await.map_err(described)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(described)? {
             if body.len() + chunk.len() > LONGEST {
@@ -130,17 +130,30 @@ impl Asker {
             }
             body.extend_from_slice(&chunk);
         }
-        let status = answer.status();
+        Ok(Answer { status: answer.status(), headers: std::mem::take(answer.headers_mut()), body })
+    }
+
+    /// Asks about one key, `GET /key`; the error says why that told nothing, without any secret.
+    pub(super) async fn ask(&self, key: &Key, now: Time) -> Result<Said, String> {
+        let Answer { status, headers, body } = self.get("/key", key).await?;
         if status.is_success() {
             let info = KeyInfo::parse(&body).ok_or_else(|| "an answer that tells of no key".to_owned())?;
             return Ok(Said::Info(Box::new(info)));
         }
-        match fault::classify(status, answer.headers(), &body, now).map(|fault| fault.kind) {
+        match fault::classify(status, &headers, &body, now).map(|fault| fault.kind) {
             Some(Kind::KeyRefused) => Ok(Said::Refused),
             Some(kind) => Err(format!("status {}, {kind}", status.as_u16())),
             None => Err(format!("status {}", status.as_u16())),
         }
     }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
 /// An error and its causes, without the URL that every question has.

@@ -13,10 +13,10 @@ mod words;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::cli::KeysCommand;
 use crate::clock::Clock;
+use crate::commands::ask::PATIENCE;
 use crate::config::Config;
 use crate::keys::KeyName;
 use crate::keys::reference::Commands;
@@ -65,9 +65,6 @@ fn files(config: &Config) -> Files<'_> {
     let commands = Commands::allowed_if(config.allow_commands);
     Files { tokens: &config.tokens, data_dir: &config.data_dir, commands }
 }
-
-/// How long `OpenRouter` may take to tell of the first key.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where keys and what is known of them are kept, and whether commands may tell keys.
 #[derive(Clone, Copy, Debug)]

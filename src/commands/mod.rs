@@ -6,6 +6,7 @@ mod complete;
 mod config;
 mod demo;
 mod keys;
+mod reconcile;
 pub mod serve;
 mod stats;
 mod table;
@@ -55,7 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args, config, &mut out),
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Allow(command) => allow::run(&command, &config, &Clock::system(), &mut out, &mut told),
-        Command::Stats(args) => stats::run(&args, &config.data_dir, &Clock::system(), &mut out),
+        Command::Stats(args) => stats::run(&args, &config, &Clock::system(), &mut out, &mut told),
         Command::Config(_) | Command::Completions(_) => unreachable!("they were done before"),
     }?;
     out.flush()?;

@@ -3,8 +3,9 @@
 mod doors;
 mod files;
 pub(super) mod listen;
-mod poll;
+pub(super) mod poll;
 pub(super) mod recall;
+mod settle;
 mod signals;
 pub(super) mod tls;
 #[cfg(unix)]
@@ -28,14 +29,16 @@ use self::doors::Entrance;
 use self::files::Files;
 use self::listen::{Place, Sockets};
 use self::poll::Poll;
+use self::settle::Settle;
 use self::signals::{Event, Health, Signals, notify};
 use self::tls::InForce;
 use super::Usage;
 use crate::clock::Clock;
+use crate::commands::ask::{Asker, PATIENCE};
 use crate::config::Config;
 use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
-use crate::keys::reference;
+use crate::keys::{Key, reference};
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
 use crate::proxy::cors::Cors;
@@ -103,10 +106,8 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
     let ledger = open_ledger(config, clock.clone())?;
     recall::callers(&mut access, None, &ledger, clock.now());
     let connector = Arc::new(Connector::new(upstream_settings(config))?);
-    let asking = (!config.no_poll)
-        .then(|| Poll::new(config, &connector, keys.clone(), files.reloads()))
-        .transpose()
-        .context("could not prepare to ask upstream")?;
+    ledger.keep(config.keep_entries);
+    let asking = asking(config, &connector, &keys, &mut files, &ledger)?;
     let pool = recall::pool(keys, &ledger, clock.now());
     files::warn_of_keys(&access, &pool, &config.allow);
     let max_connections = listen::connection_bound(config.max_connections);
@@ -223,6 +224,24 @@ fn check(sockets: &Sockets, config: &Config) -> Result<(), Usage> {
 /// A number with its noun: `1 key`, `3 keys`.
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// What asks upstream on hermux's own account, where it may.
+fn asking(
+    config: &Config,
+    connector: &Connector,
+    keys: &[Key],
+    files: &mut Files,
+    ledger: &Ledger,
+) -> anyhow::Result<Option<(Poll, Settle)>> {
+    if config.no_poll {
+        return Ok(None);
+    }
+    let asker = Asker::new(config, connector, PATIENCE).context("could not prepare to ask upstream")?;
+    ledger.settles();
+    let settle = Settle::new(asker.clone(), keys.to_vec(), files.reloads());
+    let poll = Poll::new(asker, keys.to_vec(), files.reloads(), config.data_dir.clone());
+    Ok(Some((poll, settle)))
 }
 
 fn proxy_settings(config: &Config) -> Settings {
@@ -396,7 +415,7 @@ fn control(
     mut inbox: mpsc::UnboundedReceiver<Command>,
     mut files: Files,
     shared: &Arc<Shared>,
-    poll: Option<Poll>,
+    asking: Option<(Poll, Settle)>,
     control_socket: Option<Control>,
     workers: Workers,
     grace: Duration,
@@ -407,7 +426,9 @@ fn control(
         let answering = control_socket.map(|control| tokio::spawn(control.serve()));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (poll, settle) = asking.unzip();
         let poll = poll.map(|poll| tokio::spawn(poll.run(Arc::clone(shared))));
+        let settle = settle.map(|settle| tokio::spawn(settle.run(Arc::clone(shared))));
         let mut remember = interval(REMEMBER);
         remember.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_reloading = false;
@@ -431,8 +452,8 @@ fn control(
             }
         }
         shared.ready.store(false, Ordering::Relaxed);
-        if let Some(poll) = poll {
-            poll.abort();
+        for asking in [poll, settle].into_iter().flatten() {
+            asking.abort();
         }
         notify(Health::Stopping);
         let Workers { handles, phase, place } = workers;

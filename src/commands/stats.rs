@@ -1,5 +1,7 @@
 //! `hermux stats`: what each key was used for today, as a table or as JSON.
 
+mod reconcile;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,16 +13,25 @@ use serde_json::value::RawValue;
 
 use crate::cli::StatsArgs;
 use crate::clock::{Clock, Day};
+use crate::config::Config;
 use crate::ledger::query::{self, KeyUse};
 
 /// Writes today's use (UTC) of each key in the ledger of `data_dir` to `out`, also while a server writes there. A reader
 /// that went away is no error.
 pub(super) fn run(
     args: &StatsArgs,
-    data_dir: &Path,
+    config: &Config,
     clock: &Clock,
     out: &mut dyn Write,
+    told: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    if args.reconcile {
+        return reconcile::run(args.json, config, clock, out, told);
+    }
+    today(args, &config.data_dir, clock, out)
+}
+
+fn today(args: &StatsArgs, data_dir: &Path, clock: &Clock, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let day = clock.now().day();
     let keys = query::keys_on(data_dir, day)?;
     let text = if args.json { json(&keys)? } else { table(&keys, day, data_dir) };
@@ -131,7 +142,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::{dollars, run};
+    use super::{dollars, today};
     use crate::cli::StatsArgs;
     use crate::clock::{Clock, Day};
     use crate::ledger::{Ledger, Opening, Outcome};
@@ -151,6 +162,8 @@ mod tests {
                 key: Arc::from(key),
                 model: Arc::from("model"),
                 path: Arc::from("/chat/completions"),
+                inference: true,
+                waited: Duration::ZERO,
                 previous: None,
             });
             entry.report.usage.prompt_tokens = Some(22);
@@ -163,7 +176,7 @@ mod tests {
 
     fn stats(directory: &std::path::Path, json: bool) -> String {
         let mut out = Vec::new();
-        run(&StatsArgs { json }, directory, &clock(), &mut out).unwrap();
+        today(&StatsArgs { json, reconcile: false }, directory, &clock(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -239,6 +252,9 @@ mod tests {
             }
         }
         let directory = tempfile::tempdir().unwrap();
-        assert!(run(&StatsArgs { json: false }, directory.path(), &clock(), &mut Gone).is_ok());
+        assert!(
+            today(&StatsArgs { json: false, reconcile: false }, directory.path(), &clock(), &mut Gone)
+                .is_ok()
+        );
     }
 }

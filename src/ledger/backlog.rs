@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
-use super::sums::{Sum, SumKey, Sums, Totals};
+use super::settling::Settled;
+use super::sums::{Settling, Sum, SumKey, Sums, Totals};
 use super::{Opening, Outcome, Report};
 use crate::clock::Clock;
 
@@ -23,6 +24,12 @@ const SUMS_LIMIT: usize = 20_000;
 /// 100 ms after it happened.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// How long entries are kept unless something else is asked for: 90 days.
+const KEEP_MS: i64 = 90 * 86_400_000;
+
+/// How many settled entries wait at most while they cannot be written; the others stay in the queue.
+const SETTLED_LIMIT: usize = 10_000;
+
 /// What the end of an attempt adds. Kept small: it is moved under the lock.
 #[derive(Debug)]
 pub(super) struct Closing {
@@ -36,13 +43,39 @@ pub(super) struct Closing {
     pub completion: Option<u32>,
     pub reasoning: Option<u32>,
     pub cached: Option<u32>,
+    pub cache_write: Option<u32>,
+    pub code: Option<u16>,
+    pub settling: Option<Settling>,
     pub cost: Option<i64>,
+    pub upstream_cost: Option<i64>,
     pub generation: Option<Box<str>>,
 }
 
 impl Closing {
+    /// Whether it has one of the columns that few have.
+    pub(super) fn has_rare(&self) -> bool {
+        self.cache_write.is_some()
+            || self.upstream_cost.is_some()
+            || self.code.is_some()
+            || self.settling.is_some()
+    }
+}
+
+/// The generation of an attempt that is still open.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub serial: u64,
+    pub generation: Box<str>,
+}
+
+impl Closing {
     /// Takes the generation out of `report` and copies the rest.
-    pub(super) fn new(outcome: Outcome, report: &mut Report, duration: Duration) -> Self {
+    pub(super) fn new(
+        outcome: Outcome,
+        report: &mut Report,
+        duration: Duration,
+        settling: Option<Settling>,
+    ) -> Self {
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let tokens = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Self {
@@ -56,7 +89,12 @@ impl Closing {
             completion: report.usage.completion_tokens.map(tokens),
             reasoning: report.usage.reasoning_tokens.map(tokens),
             cached: report.usage.cached_tokens.map(tokens),
+            // Mostly told as none.
+            cache_write: report.usage.cache_write_tokens.map(tokens).filter(|count| *count > 0),
+            code: report.code,
+            settling,
             cost: report.usage.cost,
+            upstream_cost: report.usage.upstream_cost.filter(|cost| *cost != 0),
             generation: report.generation.take(),
         }
     }
@@ -67,8 +105,8 @@ impl Closing {
 pub(super) enum Place {
     /// It has a row, or will have one; the number is unique in this process.
     Entry(u64),
-    /// The backlog was full: it is counted in this sum alone.
-    Sum(Box<SumKey>),
+    /// The backlog was full: it is counted in this sum alone, with what counted when it left.
+    Sum(Box<(SumKey, Sum)>),
 }
 
 /// What the request path, the writer and the readers share.
@@ -76,6 +114,12 @@ pub(super) struct Shared {
     pub clock: Clock,
     pub next_request: AtomicU64,
     pub writable: AtomicBool,
+    /// How long entries are kept, milliseconds.
+    pub keep_ms: AtomicI64,
+    /// Whether upstream is asked for costs that answers did not tell.
+    pub settles: AtomicBool,
+    /// How often something was put into the queue of what is to be settled.
+    pub unsettled_news: AtomicU64,
     /// The largest the database may grow, pages; 0 for no limit. Tests fill a disk with it.
     #[cfg(test)]
     pub max_pages: std::sync::atomic::AtomicU32,
@@ -99,6 +143,8 @@ struct Backlog {
     /// How many attempts went into `sums` alone.
     spilled: u64,
     notes: Notes,
+    known: Vec<Known>,
+    settled: Vec<Settled>,
     /// How many openings the writer holds that are not written yet.
     held: usize,
     /// When the oldest of what stands here came.
@@ -113,6 +159,17 @@ struct Backlog {
     stage: Stage,
     /// The writer left nothing behind when it stopped.
     clean: bool,
+}
+
+/// What the writer does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Take a batch and write it.
+    Batch,
+    /// Nothing is to be written: there is time to tidy up.
+    Tidy,
+    /// End.
+    Over,
 }
 
 /// How far the writer has come.
@@ -152,6 +209,8 @@ pub(super) struct Taken {
     /// How many attempts stand in `sums` alone.
     pub spilled: u64,
     pub notes: Notes,
+    pub known: Vec<Known>,
+    pub settled: Vec<Settled>,
 }
 
 impl Shared {
@@ -160,6 +219,9 @@ impl Shared {
             clock,
             next_request: AtomicU64::new(1),
             writable: AtomicBool::new(false),
+            keep_ms: AtomicI64::new(KEEP_MS),
+            settles: AtomicBool::new(false),
+            unsettled_news: AtomicU64::new(0),
             #[cfg(test)]
             max_pages: std::sync::atomic::AtomicU32::new(0),
             totals: Mutex::default(),
@@ -188,14 +250,19 @@ impl Shared {
             Place::Entry(serial)
         } else {
             let mut opening = opening;
-            if backlog.sums.0.len() >= SUMS_LIMIT && !backlog.sums.0.contains_key(&SumKey::of(&opening)) {
+            if backlog.sums.0.len() >= SUMS_LIMIT && !backlog.sums.0.contains_key(&SumKey::of(&opening, None))
+            {
                 opening.model = Arc::from("(other)");
             }
-            let key = SumKey::of(&opening);
-            backlog.sums.add(key.clone(), Sum::opened(&opening));
-            backlog.sums.move_request(&opening);
+            let key = SumKey::of(&opening, None);
+            let mut opened = Sum::opened(&opening);
+            backlog.sums.add(key.clone(), opened);
+            backlog.sums.move_request(&opening, None);
+            if opening.moved().is_some() {
+                opened += Sum::moved();
+            }
             backlog.spilled += 1;
-            Place::Sum(Box::new(key))
+            Place::Sum(Box::new((key, opened)))
         };
         drop(backlog);
         if wake {
@@ -214,8 +281,42 @@ impl Shared {
                 closing.serial = *serial;
                 backlog.closed.push(closing);
             }
-            Place::Sum(key) => backlog.sums.add(SumKey::clone(key), Sum::closed(&closing)),
+            Place::Sum(open) => {
+                // Without a row there is no queue for it.
+                closing.settling = closing.settling.map(|_| Settling::Never);
+                backlog.sums.close(open.0.clone(), open.1, &closing);
+            }
         }
+        drop(backlog);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes in the generation of an attempt that is open.
+    pub(super) fn head(&self, place: &Place, generation: Box<str>) {
+        let &Place::Entry(serial) = place else { return };
+        let mut backlog = self.backlog();
+        // Known or not, it is told again at the end; this is not worth memory while nothing can be written.
+        if backlog.stage != Stage::Running || backlog.known.len() >= LIMIT {
+            return;
+        }
+        let wake = backlog.note(Instant::now());
+        backlog.known.push(Known { serial, generation });
+        drop(backlog);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes in what became of an entry in the queue.
+    pub(super) fn settle(&self, settled: Settled) {
+        let mut backlog = self.backlog();
+        if backlog.stage != Stage::Running || backlog.settled.len() >= SETTLED_LIMIT {
+            return;
+        }
+        let wake = backlog.note(Instant::now());
+        backlog.settled.push(settled);
         drop(backlog);
         if wake {
             self.wake.notify_one();
@@ -239,22 +340,22 @@ impl Shared {
     /// Attempts by key on the clock's day, whether written or not.
     pub(super) fn used_today(&self) -> HashMap<Box<str>, u64> {
         let today = self.clock.now().day();
-        let mut used: HashMap<Box<str>, u64> = HashMap::new();
-        let mut count = |key: &str, attempts: u64| match used.get_mut(key) {
+        // A part of a sum may be negative: what moves from one status to another.
+        let mut used: HashMap<Box<str>, i64> = HashMap::new();
+        let mut count = |key: &str, attempts: i64| match used.get_mut(key) {
             Some(sum) => *sum += attempts,
             None => drop(used.insert(key.into(), attempts)),
         };
-        let positive = |attempts: i64| u64::try_from(attempts).unwrap_or(0);
         let totals = self.totals();
         let backlog = self.backlog();
         for ((day, key), sum) in &totals.days {
             if *day == today {
-                count(key, positive(sum.attempts));
+                count(key, sum.attempts);
             }
         }
         for (key, sum) in totals.tail.0.iter().chain(&backlog.sums.0) {
-            if key.day == today {
-                count(&key.key, positive(sum.attempts));
+            if key.hour.day() == today {
+                count(&key.key, sum.sum.attempts);
             }
         }
         for opening in &backlog.opened {
@@ -262,11 +363,12 @@ impl Shared {
                 count(&opening.key, 1);
             }
         }
-        used
+        used.into_iter().map(|(key, attempts)| (key, u64::try_from(attempts).unwrap_or(0))).collect()
     }
 
-    /// Waits until there is a batch to take; false once the ledger closes and nothing is left, or its time is over.
-    pub(super) fn wait_for_batch(&self) -> bool {
+    /// Waits until there is a batch to take or something to tidy up, `tidy` from when on; over once the ledger closes and
+    /// nothing is left, or its time is over.
+    pub(super) fn wait_for_batch(&self, tidy: Instant) -> Turn {
         let mut backlog = self.backlog();
         loop {
             let hurry = backlog.urgent || backlog.closing.is_some();
@@ -275,16 +377,20 @@ impl Shared {
                 since if over || (since.is_none() && backlog.closing.is_some()) => {
                     backlog.stage = Stage::Stopped;
                     backlog.clean = since.is_none();
-                    return false;
+                    return Turn::Over;
                 }
                 None => {
                     backlog.urgent = false;
-                    backlog = self.wake.wait(backlog).unwrap_or_else(PoisonError::into_inner);
+                    let left = tidy.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Turn::Tidy;
+                    }
+                    backlog = self.wake.wait_timeout(backlog, left).unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Some(since) => {
                     let left = GATHER.saturating_sub(since.elapsed());
                     if hurry || left.is_zero() {
-                        return true;
+                        return Turn::Batch;
                     }
                     backlog = self.wake.wait_timeout(backlog, left).unwrap_or_else(PoisonError::into_inner).0;
                 }
@@ -309,6 +415,8 @@ impl Shared {
             sums: mem::take(&mut backlog.sums),
             spilled: mem::take(&mut backlog.spilled),
             notes: mem::take(&mut backlog.notes),
+            known: mem::take(&mut backlog.known),
+            settled: mem::take(&mut backlog.settled),
         }
     }
 

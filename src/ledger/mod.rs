@@ -5,11 +5,13 @@
 
 mod backlog;
 mod callers;
+mod histogram;
 mod lock;
 mod notes;
 mod place;
 pub mod query;
 mod recall;
+mod settling;
 mod store;
 mod sums;
 #[cfg(test)]
@@ -28,8 +30,12 @@ use crate::clock::{Clock, Time};
 
 use backlog::{Closing, Place, Shared};
 pub use callers::{CallerUse, LastUse};
+pub use histogram::Histogram;
 pub use recall::UsedToday;
+use settling::Settled;
+pub use settling::{Found, Unsettled};
 use store::{FILE, StoreError};
+use sums::Settling;
 use writer::Writer;
 
 /// What is known of an attempt before it leaves.
@@ -49,6 +55,10 @@ pub struct Opening {
     pub model: Arc<str>,
     /// The path below the API's root, without the query: `/chat/completions`.
     pub path: Arc<str>,
+    /// Whether it runs a model, so that an answer without a cost lacks something.
+    pub inference: bool,
+    /// How long its request waited for a key just before it.
+    pub waited: Duration,
     /// The request's attempt before this one; `None` for the first.
     ///
     /// A request stands with the key, and on the day, of its last attempt, so that the requests of all keys add up to the
@@ -63,6 +73,15 @@ pub struct Previous {
     pub key: Arc<str>,
     /// When it left.
     pub at: Time,
+    /// The status that its entry closed with.
+    pub status: Option<u16>,
+}
+
+impl Opening {
+    /// The attempt that its request moved from.
+    fn moved(&self) -> Option<&Previous> {
+        self.previous.as_ref().filter(|_| self.number > 1)
+    }
 }
 
 /// How an attempt ended.
@@ -99,8 +118,12 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
     /// Of the tokens read, those from a provider's cache.
     pub cached_tokens: Option<u64>,
+    /// Of the tokens read, those that were written to a provider's cache.
+    pub cache_write_tokens: Option<u64>,
     /// The cost in nano-dollars (1e-9 USD).
     pub cost: Option<i64>,
+    /// What a provider took besides, nano-dollars, where the account's own key with it was used.
+    pub upstream_cost: Option<i64>,
 }
 
 /// What is learned of an attempt while its answer passes.
@@ -114,6 +137,10 @@ pub struct Report {
     pub first_byte: Option<Duration>,
     /// `OpenRouter`'s id of the generation, `gen-…`.
     pub generation: Option<Box<str>>,
+    /// The code of an error that the answer told under a status of success.
+    pub code: Option<u16>,
+    /// Whether it is known to cost nothing, as errors do.
+    pub free: bool,
     /// Tokens and cost.
     pub usage: Usage,
 }
@@ -186,8 +213,9 @@ impl Ledger {
         shorten(&mut opening.path);
         let shared = Arc::clone(&self.0.shared);
         let started = Instant::now();
+        let inference = opening.inference;
         let place = shared.open(opening, started);
-        OpenEntry { shared, started, place, report: Report::default(), done: false }
+        OpenEntry { shared, started, place, inference, told: false, report: Report::default(), done: false }
     }
 
     /// Attempts by name of the key on the clock's UTC day: those of earlier processes in this directory and all that
@@ -211,6 +239,29 @@ impl Ledger {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.0.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// How long entries are kept; sums stay for ever. 90 days until this is called.
+    pub fn keep(&self, entries: Duration) {
+        let millis = i64::try_from(entries.as_millis()).unwrap_or(i64::MAX);
+        self.0.shared.keep_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// Says that upstream is going to be asked for costs that answers did not tell; until then they are put down as never
+    /// known.
+    pub fn settles(&self) {
+        self.0.shared.settles.store(true, Ordering::Relaxed);
+    }
+
+    /// How often something was put into the queue of what is to be settled, in this process.
+    #[must_use]
+    pub fn unsettled_news(&self) -> u64 {
+        self.0.shared.unsettled_news.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what upstream told of an entry in the queue; a second time changes nothing.
+    pub fn settle(&self, entry: &Unsettled, found: Found) {
+        self.0.shared.settle(Settled { entry: entry.clone(), found });
     }
 
     /// Waits until all that happened so far is written, at most `timeout`; tells whether it is.
@@ -287,6 +338,9 @@ pub struct OpenEntry {
     shared: Arc<Shared>,
     started: Instant,
     place: Place,
+    inference: bool,
+    /// Whether the ledger knows the generation already.
+    told: bool,
     /// Filled in while the answer passes; written when the entry closes.
     pub report: Report,
     done: bool,
@@ -299,6 +353,36 @@ impl OpenEntry {
         self.started.elapsed()
     }
 
+    /// Has the ledger know the generation before the end of an answer that takes its time, so that its cost can be asked
+    /// for also if this process dies; a second call changes nothing.
+    pub fn waits(&mut self) {
+        if self.told || self.report.free || !self.inference {
+            return;
+        }
+        let Some(generation) = self.report.generation.as_ref().filter(|id| id.len() <= LONGEST_NAME) else {
+            return;
+        };
+        self.told = true;
+        self.shared.head(&self.place, generation.clone());
+    }
+
+    /// How its cost is to be found, where the answer did not say it.
+    fn settling(&self, outcome: Outcome) -> Option<Settling> {
+        let report = &self.report;
+        if !self.inference || report.free || report.usage.cost.is_some() {
+            return None;
+        }
+        let known = report.generation.is_some() && self.shared.settles.load(Ordering::Relaxed);
+        match (report.status, outcome) {
+            // An error, or nothing was sent or heard of it.
+            (Some(400..), _) | (None, Outcome::Failed | Outcome::Complete) => None,
+            // A failure without a generation broke off before there was anything to pay.
+            (_, Outcome::Failed) if report.generation.is_none() => None,
+            _ if known => Some(Settling::Waits),
+            _ => Some(Settling::Never),
+        }
+    }
+
     /// Closes the entry, taking the generation out of the report; a second call changes nothing.
     pub fn finish(&mut self, outcome: Outcome) {
         if self.done {
@@ -309,7 +393,8 @@ impl OpenEntry {
             self.report.generation = None;
         }
         let now = Instant::now();
-        let closing = Closing::new(outcome, &mut self.report, now.duration_since(self.started));
+        let settling = self.settling(outcome);
+        let closing = Closing::new(outcome, &mut self.report, now.duration_since(self.started), settling);
         self.shared.close(&self.place, closing, now);
     }
 }

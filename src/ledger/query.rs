@@ -1,16 +1,21 @@
 //! What is read back from the ledger by another process: the reports behind `stats`.
 
+mod figures;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use super::Histogram;
 use super::callers;
 use super::recall;
 use super::store::{FILE, FORM};
 use super::{CallerUse, UsedToday};
 use crate::clock::{Day, Time};
+
+pub use figures::{By, Figures, Group, Question, Value, figures, first_used, queued, since};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
 use rusqlite::{
     CachedStatement, Connection, ErrorCode, OpenFlags, Statement, Transaction, TransactionBehavior, params,
 };
 
 use super::backlog::Closing;
+use super::histogram::Histogram;
 use super::place::{Identity, identity, private_file};
-use super::sums::{Days, Sum, SumKey, Sums};
+use super::settling;
+use super::sums::{Cell, Days, FIGURES, Hour, Settling, Sum, SumKey, Sums};
 use super::writer::Batch;
 use super::{Opening, Outcome};
 use crate::clock::{Day, Time};
@@ -22,10 +26,10 @@ use crate::clock::{Day, Time};
 pub(super) const FILE: &str = "ledger.db";
 
 /// The form of the database that this hermux writes (`PRAGMA user_version`).
-pub(super) const FORM: i64 = 2;
+pub(super) const FORM: i64 = 3;
 
 /// What makes each form of the one before it, the first of an empty file; each sets `user_version` to its number.
-const FORMS: [&str; 2] = [include_str!("schema.sql"), include_str!("notes.sql")];
+const FORMS: [&str; 3] = [include_str!("schema.sql"), include_str!("notes.sql"), include_str!("hours.sql")];
 
 /// How many names are remembered with their ids. Callers choose names of models, so it is bounded.
 const NAMES_LIMIT: usize = 50_000;
@@ -50,15 +54,35 @@ impl StoreError {
 }
 
 /// Adds a row to the sum that is there.
-const ADD: &str = "ON CONFLICT DO UPDATE SET
-     requests = requests + excluded.requests,
-     attempts = attempts + excluded.attempts,
-     failed = failed + excluded.failed,
-     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-     completion_tokens = completion_tokens + excluded.completion_tokens,
-     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
-     cached_tokens = cached_tokens + excluded.cached_tokens,
-     cost = cost + excluded.cost";
+static ADD: LazyLock<String> = LazyLock::new(|| {
+    let added = FIGURES.map(|figure| format!("{figure} = {figure} + excluded.{figure}"));
+    format!(
+        "ON CONFLICT DO UPDATE SET {}, first_byte = add_histograms(first_byte, excluded.first_byte)",
+        added.join(", ")
+    )
+});
+
+/// Adds a cell to `hours`, and to `days`.
+static ADD_HOUR: LazyLock<String> = LazyLock::new(|| add("hours"));
+static ADD_DAY: LazyLock<String> = LazyLock::new(|| add("days"));
+
+fn add(table: &str) -> String {
+    let values = ["?"; 5 + FIGURES.len() + 1].join(", ");
+    format!("INSERT INTO {table} VALUES ({values}) {}", *ADD)
+}
+
+/// Adds the cells of an hour to those of its day.
+static ROLL: LazyLock<String> = LazyLock::new(|| {
+    let figures = FIGURES.join(", ");
+    format!(
+        "INSERT INTO days SELECT hour / 24, key, caller, model, status, {figures}, first_byte
+         FROM hours WHERE hour = ?1 {}",
+        *ADD
+    )
+});
+
+/// How many entries are deleted in one go.
+const TRIMMED: u32 = 5_000;
 
 /// Says that every entry is in the sums.
 const SUMMED: &str = "summed = max(summed, (SELECT ifnull(max(id), 0) FROM entries))";
@@ -71,6 +95,8 @@ pub(super) struct State {
     pub(super) batch: i64,
     /// The last entry that is in the sums.
     pub(super) summed: i64,
+    /// The first hour that is not in `days`.
+    pub(super) rolled: Hour,
 }
 
 /// The open database.
@@ -82,6 +108,8 @@ pub(super) struct Store {
     names: Ids,
     /// How many notes were written.
     noted: usize,
+    /// The first hour that is not in `days`.
+    rolled: Hour,
 }
 
 impl Store {
@@ -110,7 +138,10 @@ impl Store {
             }
             transaction.commit()?;
         }
-        let store = Self { connection, path: path.to_owned(), identity, names: Ids::default(), noted: 0 };
+        add_functions(&connection)?;
+        let path = path.to_owned();
+        let mut store = Self { connection, path, identity, names: Ids::default(), noted: 0, rolled: Hour(0) };
+        store.rolled = store.state()?.rolled;
         Ok((store, form == 0))
     }
 
@@ -126,51 +157,130 @@ impl Store {
 
     /// What the database says of itself.
     pub(super) fn state(&self) -> Result<State, StoreError> {
-        let sql = "SELECT next_request, batch, summed FROM state";
+        let sql = "SELECT next_request, batch, summed, rolled FROM state";
         Ok(self.connection.query_row(sql, [], |row| {
             let next_request = u64::try_from(row.get::<_, i64>(0)?).unwrap_or(1);
-            Ok(State { next_request, batch: row.get(1)?, summed: row.get(2)? })
+            Ok(State { next_request, batch: row.get(1)?, summed: row.get(2)?, rolled: Hour(row.get(3)?) })
         })?)
+    }
+
+    /// Puts down when this database began, unless it says so already.
+    pub(super) fn begin(&self, now: Time) -> Result<(), StoreError> {
+        self.connection.execute("UPDATE state SET since_ms = ?1 WHERE since_ms = 0", [now.0])?;
+        Ok(())
     }
 
     /// Adds the entries that an earlier process left beyond the sums to them.
     pub(super) fn sum_tail(&mut self) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = format!(
-            "INSERT INTO sums SELECT day, key, caller, model, sum(requests), sum(attempts), sum(failed),
-                 sum(prompt_tokens), sum(completion_tokens), sum(reasoning_tokens), sum(cached_tokens), sum(cost)
-             FROM tail WHERE true GROUP BY day, key, caller, model {ADD}"
-        );
-        transaction.execute(&sql, [])?;
+        let mut cells: HashMap<(Hour, [i64; 3], u16), Cell> = HashMap::new();
+        {
+            let sql = format!(
+                "SELECT hour, key, caller, model, status, first_byte_ms, {} FROM tail",
+                FIGURES.join(", ")
+            );
+            let mut statement = transaction.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let place = (Hour(row.get(0)?), [row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?);
+                let cell = cells.entry(place).or_default();
+                cell.sum += sum_of(row, 6)?;
+                if let Some(millis) = row.get(5)? {
+                    cell.first_byte.count(millis);
+                }
+            }
+        }
+        let mut cells: Vec<_> = cells.into_iter().collect();
+        // Neighbours in the table one after another.
+        cells.sort_unstable_by_key(|(place, _)| *place);
+        for ((hour, names, status), cell) in &cells {
+            add_to_sums(&transaction, self.rolled, *hour, *names, *status, cell)?;
+        }
         transaction.execute(&format!("UPDATE state SET {SUMMED}"), [])?;
         Ok(transaction.commit()?)
     }
 
-    /// Marks the entries that are open as lost; how many there were.
-    pub(super) fn mark_lost(&self) -> Result<usize, StoreError> {
-        Ok(self.connection.execute("UPDATE entries SET outcome = 3 WHERE outcome IS NULL", [])?)
+    /// Marks the entries that are open as lost, and queues those whose generation is known; how many there were.
+    pub(super) fn mark_lost(&mut self, now: Time) -> Result<usize, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "INSERT OR IGNORE INTO settling (entry, tries, due_ms)
+             SELECT id, 0, ?1 FROM entries WHERE outcome IS NULL AND generation IS NOT NULL",
+            [now.0],
+        )?;
+        {
+            let mut statement = transaction.prepare(
+                "SELECT at_ms, key, caller, model FROM entries WHERE outcome IS NULL AND generation IS NULL",
+            )?;
+            let cell = Cell { sum: Sum { unsettled: 1, ..Sum::default() }, ..Cell::default() };
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let names = [row.get(1)?, row.get(2)?, row.get(3)?];
+                add_to_sums(&transaction, self.rolled, Hour::of(Time(row.get(0)?)), names, 0, &cell)?;
+            }
+        }
+        let lost = transaction.execute(
+            "UPDATE entries SET outcome = 3, settled = iif(generation IS NULL, 2, 0) WHERE outcome IS NULL",
+            [],
+        )?;
+        transaction.commit()?;
+        Ok(lost)
+    }
+
+    /// Adds the next hour that is over at `now` to its day; whether there may be more.
+    pub(super) fn roll(&mut self, now: Time) -> Result<bool, StoreError> {
+        let end = Hour::of(now);
+        if self.rolled >= end {
+            return Ok(false);
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let next: Option<i64> = transaction
+            .prepare_cached("SELECT min(hour) FROM hours WHERE hour >= ?1 AND hour < ?2")?
+            .query_row((self.rolled.0, end.0), |row| row.get(0))?;
+        let rolled = Hour(next.map_or(end.0, |hour| hour + 1));
+        if let Some(hour) = next {
+            transaction.prepare_cached(&ROLL)?.execute([hour])?;
+        }
+        transaction.prepare_cached("UPDATE state SET rolled = ?1")?.execute([rolled.0])?;
+        transaction.commit()?;
+        self.rolled = rolled;
+        Ok(next.is_some())
+    }
+
+    /// Deletes some of the oldest entries that left before `end` and are in the sums; whether there may be more. The newest
+    /// stays, so that no id is given twice.
+    pub(super) fn trim(&mut self, end: Time) -> Result<bool, StoreError> {
+        let old: bool = self.connection.query_row(
+            "SELECT ifnull((SELECT at_ms < ?1 FROM entries ORDER BY id LIMIT 1), 0)",
+            [end.0],
+            |row| row.get(0),
+        )?;
+        if !old {
+            return Ok(false);
+        }
+        let deleted = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM entries WHERE at_ms < ?1 AND outcome IS NOT NULL AND id IN
+                     (SELECT id FROM entries WHERE id <= (SELECT summed FROM state)
+                          AND id < (SELECT max(id) FROM entries) ORDER BY id LIMIT ?2)",
+            )?
+            .execute((end.0, TRIMMED))?;
+        self.connection
+            .prepare_cached("DELETE FROM settling WHERE entry < (SELECT min(id) FROM entries)")?
+            .execute([])?;
+        Ok(deleted > 0)
     }
 
     /// The sums by key from `day` on.
     pub(super) fn days_from(&self, day: Day) -> Result<Days, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT day, names.name, sum(requests), sum(attempts), sum(failed), sum(prompt_tokens),
-                    sum(completion_tokens), sum(reasoning_tokens), sum(cached_tokens), sum(cost)
-             FROM sums JOIN names ON names.id = sums.key WHERE day >= ?1 GROUP BY day, sums.key",
-        )?;
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT day, names.name, {} FROM totals JOIN names ON names.id = totals.key
+                 WHERE day >= ?1 GROUP BY day, totals.key",
+            FIGURES.map(|figure| format!("sum({figure})")).join(", ")
+        ))?;
         let rows = statement.query_map([day.0], |row| {
-            let key = (Day(row.get(0)?), row.get::<_, String>(1)?.into());
-            let sum = Sum {
-                requests: row.get(2)?,
-                attempts: row.get(3)?,
-                failed: row.get(4)?,
-                prompt: row.get(5)?,
-                completion: row.get(6)?,
-                reasoning: row.get(7)?,
-                cached: row.get(8)?,
-                cost: row.get(9)?,
-            };
-            Ok((key, sum))
+            Ok(((Day(row.get(0)?), row.get::<_, String>(1)?.into()), sum_of(row, 2)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -197,8 +307,10 @@ impl Store {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut names = Names::new(&transaction, &mut self.names)?;
         write_entries(&transaction, &mut names, batch)?;
-        write_sums(&transaction, &mut names, batch.sums.0.iter().chain(&batch.tail.0).chain(&seed.0))?;
+        let cells = batch.sums.0.iter().chain(&batch.tail.0).chain(&seed.0);
+        write_sums(&transaction, &mut names, self.rolled, cells)?;
         drop(names);
+        settling::write(&transaction, self.rolled, &batch.settled)?;
         batch.notes.write(&transaction, self.noted)?;
         self.noted += batch.notes.len();
         transaction
@@ -221,16 +333,35 @@ fn write_entries(
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
     let mut insert_open = transaction.prepare_cached(
-        "INSERT INTO entries (request, number, at_ms, caller, key, model, path) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO entries (request, number, at_ms, caller, key, model, path, waited_ms, generation)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
     batch.rows.clear();
     let mut whole = Vec::with_capacity(batch.opened.len());
     for (opening, end) in batch.opened.iter().zip(&batch.ends) {
         let row = if let Some(end) = end {
-            whole.push((opening, &batch.closed[*end as usize]));
+            let closing = &batch.closed[*end as usize];
+            if opening.waited.is_zero() && !closing.has_rare() {
+                whole.push((opening, closing));
+                batch.rows.push(0);
+                continue;
+            }
+            let mut insert = transaction.prepare_cached(&INSERT_RARE)?;
+            bind_opening(&mut insert, 0, names, opening)?;
+            bind_closing(&mut insert, OPENING, closing)?;
+            bind_rare(&mut insert, COLUMNS, closing)?;
+            insert.raw_bind_parameter(COLUMNS + RARE, waited(opening))?;
+            insert.raw_execute()?;
+            if closing.settling == Some(Settling::Waits) {
+                queue(transaction, transaction.last_insert_rowid(), opening, closing)?;
+            }
             0
         } else {
+            let serial = batch.first + batch.rows.len() as u64;
+            let generation = batch.known.get(&serial).map(|generation| &**generation);
             bind_opening(&mut insert_open, 0, names, opening)?;
+            insert_open.raw_bind_parameter(OPENING + 1, waited(opening))?;
+            insert_open.raw_bind_parameter(OPENING + 2, generation)?;
             insert_open.raw_execute()?;
             transaction.last_insert_rowid()
         };
@@ -250,36 +381,64 @@ fn write_entries(
     let mut update = transaction.prepare_cached(
         "UPDATE entries SET outcome = ?1, status = ?2, bytes = ?3, first_byte_ms = ?4, duration_ms = ?5,
              generation = ?6, prompt_tokens = ?7, completion_tokens = ?8, reasoning_tokens = ?9, cached_tokens = ?10,
-             cost = ?11
-         WHERE id = ?12 AND outcome IS NULL",
+             cost = ?11, cache_write_tokens = ?12, upstream_cost = ?13, code = ?14, settled = ?15
+         WHERE id = ?16 AND outcome IS NULL",
     )?;
     for (row, end) in &batch.later {
-        bind_closing(&mut update, 0, &batch.closed[*end as usize])?;
-        update.raw_bind_parameter(12, row)?;
-        update.raw_execute()?;
+        let closing = &batch.closed[*end as usize];
+        bind_closing(&mut update, 0, closing)?;
+        bind_rare(&mut update, 11, closing)?;
+        update.raw_bind_parameter(16, row)?;
+        if update.raw_execute()? > 0 && closing.settling == Some(Settling::Waits) {
+            settling::queue(transaction, *row, batch.at.0 + settling::FIRST_MS)?;
+        }
+    }
+    if !batch.heads.is_empty() {
+        let mut update = transaction
+            .prepare_cached("UPDATE entries SET generation = ?2 WHERE id = ?1 AND outcome IS NULL")?;
+        for (row, generation) in &batch.heads {
+            update.execute(params![row, generation])?;
+        }
     }
     Ok(())
 }
 
+/// Queues a row that was written whole.
+fn queue(
+    transaction: &Transaction<'_>,
+    row: i64,
+    opening: &Opening,
+    closing: &Closing,
+) -> Result<(), rusqlite::Error> {
+    let ended = opening.at.after(Duration::from_millis(closing.duration_ms.into()));
+    settling::queue(transaction, row, ended.0 + settling::FIRST_MS)
+}
+
 /// The columns of an entry that are known when it opens.
 const OPENING: usize = 7;
-/// All of its columns but the id.
+/// All of its columns but the id, and those that few have: they are named apart, since each costs to write.
 const COLUMNS: usize = 18;
+/// The columns of [`bind_rare`] and the time waited.
+const RARE: usize = 5;
 /// How many entries one statement inserts.
 const GROUP: usize = 8;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 static INSERT_GROUP: LazyLock<String> = LazyLock::new(|| insert(GROUP));
+static INSERT_RARE: LazyLock<String> = LazyLock::new(|| {
+    let marks = ["?"; COLUMNS + RARE].join(", ");
+    let rare = "cache_write_tokens, upstream_cost, code, settled, waited_ms";
+    format!("INSERT INTO entries ({COMMON}, {rare}) VALUES ({marks})")
+});
+
+const COMMON: &str =
+    "request, number, at_ms, caller, key, model, path, outcome, status, bytes, first_byte_ms, duration_ms,
+    generation, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost";
 
 /// Inserts so many entries that are closed.
 fn insert(rows: usize) -> String {
     let row = format!("({})", ["?"; COLUMNS].join(", "));
-    format!(
-        "INSERT INTO entries (request, number, at_ms, caller, key, model, path, outcome, status, bytes, first_byte_ms,
-             duration_ms, generation, prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens, cost)
-         VALUES {}",
-        vec![row; rows].join(", ")
-    )
+    format!("INSERT INTO entries ({COMMON}) VALUES {}", vec![row; rows].join(", "))
 }
 
 /// Binds the columns of `opening` to the parameters behind the first `before`.
@@ -296,6 +455,11 @@ fn bind_opening(
     statement.raw_bind_parameter(before + 5, names.id(&opening.key)?)?;
     statement.raw_bind_parameter(before + 6, names.id(&opening.model)?)?;
     statement.raw_bind_parameter(before + 7, names.id(&opening.path)?)
+}
+
+/// How long it waited, milliseconds; none where it did not.
+fn waited(opening: &Opening) -> Option<u32> {
+    Some(u32::try_from(opening.waited.as_millis()).unwrap_or(u32::MAX)).filter(|millis| *millis > 0)
 }
 
 /// Binds the columns of `closing` to the parameters behind the first `before`.
@@ -322,37 +486,87 @@ fn bind_closing(
     statement.raw_bind_parameter(before + 11, closing.cost)
 }
 
+/// Binds the columns of `closing` that few have to the parameters behind the first `before`.
+fn bind_rare(statement: &mut Statement<'_>, before: usize, closing: &Closing) -> Result<(), rusqlite::Error> {
+    statement.raw_bind_parameter(before + 1, closing.cache_write)?;
+    statement.raw_bind_parameter(before + 2, closing.upstream_cost)?;
+    statement.raw_bind_parameter(before + 3, closing.code)?;
+    let settled = closing.settling.map(|settling| match settling {
+        Settling::Waits => 0,
+        Settling::Never => 2,
+    });
+    statement.raw_bind_parameter(before + 4, settled)
+}
+
 fn write_sums<'a>(
     transaction: &Transaction<'_>,
     names: &mut Names<'_>,
-    sums: impl Iterator<Item = (&'a SumKey, &'a Sum)>,
+    rolled: Hour,
+    sums: impl Iterator<Item = (&'a SumKey, &'a Cell)>,
 ) -> Result<(), StoreError> {
-    let mut add = transaction.prepare_cached(&format!(
-        "INSERT INTO sums VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) {ADD}"
-    ))?;
     let mut rows = Vec::new();
-    for (key, sum) in sums {
-        rows.push((key.day.0, names.id(&key.key)?, names.id(&key.caller)?, names.id(&key.model)?, sum));
+    for (key, cell) in sums.filter(|(_, cell)| !cell.is_empty()) {
+        let ids = [names.id(&key.key)?, names.id(&key.caller)?, names.id(&key.model)?];
+        rows.push((key.hour, ids, key.status, cell));
     }
     // Neighbours in the table one after another.
-    rows.sort_unstable_by_key(|&(day, key, caller, model, _)| (day, key, caller, model));
-    for (day, key, caller, model, sum) in rows {
-        add.execute(params![
-            day,
-            key,
-            caller,
-            model,
-            sum.requests,
-            sum.attempts,
-            sum.failed,
-            sum.prompt,
-            sum.completion,
-            sum.reasoning,
-            sum.cached,
-            sum.cost
-        ])?;
+    rows.sort_unstable_by_key(|&(hour, names, status, _)| (hour, names, status));
+    for (hour, names, status, cell) in rows {
+        add_to_sums(transaction, rolled, hour, names, status, cell)?;
     }
     Ok(())
+}
+
+/// Adds `cell` to the sum of an hour, and to that of its day where the hour is in it: `names` are the ids of key, caller and
+/// model.
+pub(super) fn add_to_sums(
+    transaction: &Transaction<'_>,
+    rolled: Hour,
+    hour: Hour,
+    names: [i64; 3],
+    status: u16,
+    cell: &Cell,
+) -> Result<(), StoreError> {
+    let first_byte = (!cell.first_byte.is_empty()).then(|| cell.first_byte.encode());
+    let add = |sql: &str, time: i64| -> Result<(), rusqlite::Error> {
+        let mut add = transaction.prepare_cached(sql)?;
+        let numbers = [time].into_iter().chain(names).chain([status.into()]).chain(cell.sum.figures());
+        for (at, number) in numbers.enumerate() {
+            add.raw_bind_parameter(at + 1, number)?;
+        }
+        add.raw_bind_parameter(5 + FIGURES.len() + 1, first_byte.as_deref())?;
+        add.raw_execute().map(|_| ())
+    };
+    add(&ADD_HOUR, hour.0)?;
+    if hour < rolled {
+        add(&ADD_DAY, i64::from(hour.day().0))?;
+    }
+    Ok(())
+}
+
+/// The sum that stands in a row from column `from` on, in the order of [`FIGURES`].
+pub(super) fn sum_of(row: &rusqlite::Row<'_>, from: usize) -> Result<Sum, rusqlite::Error> {
+    let mut figures = [0; FIGURES.len()];
+    for (at, figure) in figures.iter_mut().enumerate() {
+        *figure = row.get(from + at)?;
+    }
+    Ok(Sum::of_figures(figures))
+}
+
+/// What SQL needs to add up what sums count beside numbers.
+fn add_functions(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("add_histograms", 2, flags, |context: &Context<'_>| {
+        let blob = |at| match context.get_raw(at) {
+            ValueRef::Blob(bytes) => bytes,
+            _ => &[],
+        };
+        let (left, right) = (blob(0), blob(1));
+        let mut sum = Histogram::default();
+        sum.merge_encoded(left);
+        sum.merge_encoded(right);
+        Ok((!sum.is_empty()).then(|| sum.encode()))
+    })
 }
 
 /// Ids of names. Each attempt looks up four, so the hash is a quick one.

@@ -1,4 +1,4 @@
-//! What was used, added up by day, key, caller and model.
+//! What was used, added up by hour, key, caller, model and status.
 
 use std::collections::HashMap;
 use std::ops::{AddAssign, SubAssign};
@@ -7,26 +7,45 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::backlog::Closing;
+use super::histogram::Histogram;
 use super::{Opening, Outcome, Previous};
-use crate::clock::Day;
+use crate::clock::{Day, Time};
+
+/// A UTC hour, counted from 1970-01-01T00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Hour(pub(super) i64);
+
+impl Hour {
+    pub(super) fn of(at: Time) -> Self {
+        Self(at.0.div_euclid(3_600_000))
+    }
+
+    pub(super) fn day(self) -> Day {
+        Day(i32::try_from(self.0.div_euclid(24)).unwrap_or(i32::MAX))
+    }
+}
 
 /// What a sum stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SumKey {
-    /// The UTC day on which the attempt left.
-    pub day: Day,
+    /// The UTC hour in which the attempt left.
+    pub hour: Hour,
     pub key: Arc<str>,
     pub caller: Arc<str>,
     pub model: Arc<str>,
+    /// Of the answer; 0 while there is none.
+    pub status: u16,
 }
 
 impl SumKey {
-    pub(super) fn of(opening: &Opening) -> Self {
+    /// That of an attempt whose answer has `status`.
+    pub(super) fn of(opening: &Opening, status: Option<u16>) -> Self {
         Self {
-            day: opening.at.day(),
+            hour: Hour::of(opening.at),
             key: Arc::clone(&opening.key),
             caller: Arc::clone(&opening.caller),
             model: Arc::clone(&opening.model),
+            status: status.unwrap_or(0),
         }
     }
 }
@@ -37,17 +56,42 @@ pub(super) struct Sum {
     pub requests: i64,
     pub attempts: i64,
     pub failed: i64,
+    pub waits: i64,
+    pub unsettled: i64,
     pub prompt: i64,
     pub completion: i64,
     pub reasoning: i64,
     pub cached: i64,
+    pub cache_write: i64,
     pub cost: i64,
+    pub upstream_cost: i64,
 }
+
+/// The columns of a sum in the database, in the order of [`Sum::figures`].
+pub(super) const FIGURES: [&str; 12] = [
+    "requests",
+    "attempts",
+    "failed",
+    "waits",
+    "unsettled",
+    "prompt_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "cost",
+    "upstream_cost",
+];
 
 impl Sum {
     /// What counts as soon as the attempt leaves, its request with the first.
     pub(super) fn opened(opening: &Opening) -> Self {
-        Self { requests: i64::from(opening.number == 1), attempts: 1, ..Self::default() }
+        Self {
+            requests: i64::from(opening.number == 1),
+            attempts: 1,
+            waits: i64::from(opening.waited.as_millis() > 0),
+            ..Self::default()
+        }
     }
 
     /// What counts when it ends.
@@ -55,24 +99,76 @@ impl Sum {
         let tokens = |count: Option<u32>| count.map_or(0, i64::from);
         Self {
             failed: i64::from(closing.outcome == Outcome::Failed),
+            unsettled: i64::from(closing.settling == Some(Settling::Never)),
             prompt: tokens(closing.prompt),
             completion: tokens(closing.completion),
             reasoning: tokens(closing.reasoning),
             cached: tokens(closing.cached),
+            cache_write: tokens(closing.cache_write),
             cost: closing.cost.unwrap_or(0),
+            upstream_cost: closing.upstream_cost.unwrap_or(0),
             ..Self::default()
         }
     }
 
-    fn combine(&mut self, other: Self, with: fn(i64, i64) -> i64) {
-        self.requests = with(self.requests, other.requests);
-        self.attempts = with(self.attempts, other.attempts);
-        self.failed = with(self.failed, other.failed);
-        self.prompt = with(self.prompt, other.prompt);
-        self.completion = with(self.completion, other.completion);
-        self.reasoning = with(self.reasoning, other.reasoning);
-        self.cached = with(self.cached, other.cached);
-        self.cost = with(self.cost, other.cost);
+    /// A request that moved here from another key.
+    pub(super) fn moved() -> Self {
+        Self { requests: 1, ..Self::default() }
+    }
+
+    /// As [`FIGURES`] names them.
+    pub(super) fn figures(&self) -> [i64; FIGURES.len()] {
+        [
+            self.requests,
+            self.attempts,
+            self.failed,
+            self.waits,
+            self.unsettled,
+            self.prompt,
+            self.completion,
+            self.reasoning,
+            self.cached,
+            self.cache_write,
+            self.cost,
+            self.upstream_cost,
+        ]
+    }
+
+    /// The reverse of [`Sum::figures`].
+    pub(super) fn of_figures(figures: [i64; FIGURES.len()]) -> Self {
+        let [
+            requests,
+            attempts,
+            failed,
+            waits,
+            unsettled,
+            prompt,
+            completion,
+            reasoning,
+            cached,
+            cache_write,
+            cost,
+            upstream_cost,
+        ] = figures;
+        Self {
+            requests,
+            attempts,
+            failed,
+            waits,
+            unsettled,
+            prompt,
+            completion,
+            reasoning,
+            cached,
+            cache_write,
+            cost,
+            upstream_cost,
+        }
+    }
+
+    fn combine(&mut self, other: Self, with: impl Fn(i64, i64) -> i64) {
+        let (mine, theirs) = (self.figures(), other.figures());
+        *self = Self::of_figures(std::array::from_fn(|at| with(mine[at], theirs[at])));
     }
 }
 
@@ -88,24 +184,75 @@ impl SubAssign for Sum {
     }
 }
 
-/// Sums by day, key, caller and model. Each attempt looks one up, so its hash is a quick one.
+/// How an entry without a cost gets one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settling {
+    /// Upstream is asked for it.
+    Waits,
+    /// It cannot be known.
+    Never,
+}
+
+/// A sum with the durations until the first byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub sum: Sum,
+    pub first_byte: Histogram,
+}
+
+impl Cell {
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sum == Sum::default() && self.first_byte.is_empty()
+    }
+}
+
+/// Sums by hour, key, caller, model and status. Each attempt looks one up, so its hash is a quick one.
 #[derive(Debug, Default)]
-pub(super) struct Sums(pub(super) HashMap<SumKey, Sum, RandomState>);
+pub(super) struct Sums(pub(super) HashMap<SumKey, Cell, RandomState>);
 
 impl Sums {
     pub(super) fn add(&mut self, key: SumKey, sum: Sum) {
-        *self.0.entry(key).or_default() += sum;
+        self.0.entry(key).or_default().sum += sum;
     }
 
-    /// Moves the request of a later attempt to that attempt's key.
-    pub(super) fn move_request(&mut self, opening: &Opening) {
-        let Some(Previous { key, at }) = opening.previous.as_ref().filter(|_| opening.number > 1) else {
-            return;
-        };
-        let to = SumKey::of(opening);
-        let from = SumKey { day: at.day(), key: Arc::clone(key), ..to.clone() };
+    /// The same with the duration until the first byte, where there was one.
+    pub(super) fn add_closed(&mut self, key: SumKey, sum: Sum, closing: &Closing) {
+        let cell = self.0.entry(key).or_default();
+        cell.sum += sum;
+        if let Some(millis) = closing.first_byte_ms {
+            cell.first_byte.count(millis);
+        }
+    }
+
+    /// Ends an attempt: what counted when it left moves from no status to that of its answer.
+    pub(super) fn close(&mut self, key: SumKey, opened: Sum, closing: &Closing) {
+        let mut sum = Sum::closed(closing);
+        if closing.status.is_some() {
+            let mut left = Sum::default();
+            left -= opened;
+            self.add(key.clone(), left);
+            sum += opened;
+        }
+        self.add_closed(SumKey { status: closing.status.unwrap_or(0), ..key }, sum, closing);
+    }
+
+    /// Moves a request that stands with a later attempt from no status to that of its answer.
+    pub(super) fn settle_moved(&mut self, key: &SumKey, status: Option<u16>) {
+        if let Some(status) = status {
+            self.add(key.clone(), Sum { requests: -1, ..Sum::default() });
+            self.add(SumKey { status, ..key.clone() }, Sum::moved());
+        }
+    }
+
+    /// Moves the request of a later attempt to that attempt's key, whose answer has `status`.
+    pub(super) fn move_request(&mut self, opening: &Opening, status: Option<u16>) {
+        let Some(Previous { key, at, status: before }) = opening.moved() else { return };
+        let to = SumKey::of(opening, status);
+        let from =
+            SumKey { hour: Hour::of(*at), key: Arc::clone(key), status: before.unwrap_or(0), ..to.clone() };
         self.add(from, Sum { requests: -1, ..Sum::default() });
-        self.add(to, Sum { requests: 1, ..Sum::default() });
+        self.add(to, Sum::moved());
     }
 }
 
@@ -123,8 +270,8 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn add(&mut self, sums: &Sums) {
-        for (key, sum) in &sums.0 {
-            *self.days.entry((key.day, Arc::clone(&key.key))).or_default() += *sum;
+        for (key, cell) in &sums.0 {
+            *self.days.entry((key.hour.day(), Arc::clone(&key.key))).or_default() += cell.sum;
         }
     }
 

@@ -15,7 +15,9 @@ use super::query::{KeyUse, keys_on};
 use super::{Ledger, OpenEntry, OpenError, Opening, Outcome, Previous, Usage};
 use crate::clock::{Clock, Day, Time};
 
+mod hours;
 mod recall;
+mod settling;
 
 /// Far longer than anything here takes; only a failing test waits for it.
 const LONG: Duration = Duration::from_secs(120);
@@ -35,6 +37,8 @@ fn opening(ledger: &Ledger, key: &str, at: Time) -> Opening {
         key: Arc::from(key),
         model: Arc::from("vendor/model"),
         path: Arc::from("/chat/completions"),
+        inference: true,
+        waited: Duration::ZERO,
         previous: None,
     }
 }
@@ -93,7 +97,7 @@ fn an_entry_closes_exactly_once() {
     assert!(ledger.flush(LONG));
 
     let rows: Vec<(i64, Option<i64>, i64, Option<String>)> = database(directory.path())
-        .prepare("SELECT outcome, status, bytes, generation FROM entries ORDER BY id")
+        .prepare("SELECT outcome, status, bytes, generation FROM entries ORDER BY outcome")
         .unwrap()
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .unwrap()
@@ -185,11 +189,11 @@ fn a_request_stands_with_the_key_and_day_of_its_last_attempt() {
     let first = opening(&ledger, "a", before_midnight);
     let request = first.request;
     ledger.entry(first).finish(Outcome::Failed);
-    let previous = Some(Previous { key: Arc::from("a"), at: before_midnight });
+    let previous = Some(Previous { key: Arc::from("a"), at: before_midnight, status: None });
     let second = Opening { request, number: 2, previous, ..opening(&ledger, "b", noon().now()) };
     ledger.entry(second).finish(Outcome::Failed);
     assert!(ledger.flush(LONG), "the third attempt moves it in another batch");
-    let previous = Some(Previous { key: Arc::from("b"), at: noon().now() });
+    let previous = Some(Previous { key: Arc::from("b"), at: noon().now(), status: None });
     let third = Opening { request, number: 3, previous, ..opening(&ledger, "c", noon().now()) };
     ledger.entry(third).finish(Outcome::Complete);
     one(&ledger, "b");
@@ -219,7 +223,7 @@ fn sums_and_entries_agree_however_batches_fall() {
         let first = opening(&ledger, keys[below(3) as usize], noon().now());
         requests += 1;
         if below(4) == 0 {
-            let previous = Some(Previous { key: Arc::clone(&first.key), at: first.at });
+            let previous = Some(Previous { key: Arc::clone(&first.key), at: first.at, status: None });
             let key = Arc::from(keys[below(3) as usize]);
             let second = Opening { number: 2, key, previous, ..first.clone() };
             ledger.entry(first).finish(Outcome::Failed);
@@ -457,10 +461,10 @@ fn a_database_that_was_removed_is_begun_anew_with_the_counts_of_today() {
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3").unwrap();
+    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 4").unwrap();
     let before = fs::read(directory.path().join("ledger.db")).unwrap();
     let error = Ledger::open(directory.path(), noon()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }));
+    assert!(matches!(error, OpenError::Newer { found: 4, known: 3, .. }));
     assert!(error.to_string().contains("\nhint: "), "{error}");
     assert!(keys_on(directory.path(), TODAY).unwrap_err().to_string().contains("newer hermux"));
     assert_eq!(fs::read(directory.path().join("ledger.db")).unwrap(), before);
@@ -544,6 +548,8 @@ fn measure_open_and_close() {
                     key: Arc::clone(&keys[(round * 4_000 + n) % keys.len()]),
                     model: Arc::clone(&model),
                     path: Arc::clone(&path),
+                    inference: true,
+                    waited: Duration::ZERO,
                     previous: None,
                 });
                 use_some(&mut entry);

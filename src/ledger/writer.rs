@@ -7,13 +7,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::backlog::{Closing, LIMIT, Shared, Taken};
+use super::backlog::{Closing, Known, LIMIT, Shared, Taken, Turn};
 use super::notes::Notes;
 use super::place::Identity;
+use super::settling::Settled;
 use super::store::{self, FILE, FORM, Store};
-use super::sums::{Sum, SumKey, Sums, Totals};
+use super::sums::{Hour, Settling, Sum, SumKey, Sums, Totals};
 use super::{OpenError, Opening, StoreError};
 use crate::clock::{Day, Time};
 
@@ -21,20 +22,28 @@ use crate::clock::{Day, Time};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long after one look for hours that are over and for entries that are too old the next comes, and how long where one
+/// left something to do.
+const TIDY: Duration = Duration::from_secs(60);
+const TIDY_SOON: Duration = Duration::from_millis(200);
+
+/// How long one look may take before it leaves the rest to the next.
+const TIDY_STEP: Duration = Duration::from_millis(10);
+
 /// Vectors with more room than this are given back to the system after use.
 const SPARE_LIMIT: usize = 8_192;
 
 /// The tail, entries that are not in the database's sums, is added to them when it has this many rows for each sum it
 /// changes, so that sums cost little with any number of keys; not below and not beyond these numbers of rows, the last for
 /// those who read it.
-const TAIL_ROWS_A_SUM: usize = 4;
+const TAIL_ROWS_A_SUM: usize = 6;
 const TAIL_ROWS: RangeInclusive<usize> = 1_000..=50_000;
 
 /// What is written in one transaction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     /// The serial of `opened[0]`; the others follow it without a gap.
-    first: u64,
+    pub(super) first: u64,
     pub(super) opened: Vec<Opening>,
     pub(super) closed: Vec<Closing>,
     /// For each of `opened`, where its end stands in `closed`.
@@ -49,6 +58,13 @@ pub(super) struct Batch {
     /// How many attempts have no row.
     spilled: u64,
     pub(super) notes: Notes,
+    /// Generations of entries that stay open: by serial of those that the batch opens, by row of the others.
+    pub(super) known: HashMap<u64, Box<str>>,
+    pub(super) heads: Vec<(i64, Box<str>)>,
+    /// What became of entries in the queue; only together with the whole tail.
+    pub(super) settled: Vec<Settled>,
+    /// When it was taken.
+    pub(super) at: Time,
     /// For each of `opened`, its row once written; 0 for one that is closed already.
     pub(super) rows: Vec<i64>,
     /// How often writing it failed.
@@ -61,7 +77,12 @@ pub(super) struct Batch {
 struct OpenRow {
     /// Its row; `None` when the file it stands in is gone.
     row: Option<i64>,
+    /// Its place in the sums, which has no status yet.
     key: SumKey,
+    /// What counted there when it left.
+    opened: Sum,
+    /// Whether its request moved there from another key.
+    moved: bool,
 }
 
 /// Since when the database cannot be written.
@@ -152,7 +173,17 @@ impl Writer {
     /// Writes until the ledger closes.
     pub(super) fn run(mut self) {
         let mut spare = Taken::default();
-        while self.shared.wait_for_batch() {
+        let mut tidy = Instant::now() + TIDY_SOON;
+        loop {
+            let turn = self.shared.wait_for_batch(tidy);
+            if turn != Turn::Over && Instant::now() >= tidy {
+                tidy = Instant::now() + self.tidy();
+            }
+            match turn {
+                Turn::Over => break,
+                Turn::Tidy => continue,
+                Turn::Batch => {}
+            }
             let mut batch = self.next_batch(spare);
             while let Err(error) = self.write(&mut batch) {
                 batch.failures += 1;
@@ -180,6 +211,31 @@ impl Writer {
         shared.ended();
     }
 
+    /// Adds one hour that is over to its day and deletes some entries that are too old: in small steps, so that nothing waits
+    /// long for them. How long to wait before the next.
+    fn tidy(&mut self) -> Duration {
+        let now = self.shared.clock.now();
+        let end = Time(now.0.saturating_sub(self.shared.keep_ms.load(Ordering::Relaxed)));
+        let Some(store) = self.store.as_mut().filter(|store| store.is_in_place()) else { return TIDY };
+        let start = Instant::now();
+        let more = loop {
+            match store.roll(now).and_then(|more| Ok(store.trim(end)? || more)) {
+                Ok(true) if start.elapsed() < TIDY_STEP => {}
+                more => break more,
+            }
+        };
+        match more {
+            Ok(true) => TIDY_SOON,
+            Ok(false) => TIDY,
+            Err(error) => {
+                tracing::debug!("the ledger could not be tidied up: {error}");
+                // Whatever is wrong with it, the next batch starts from the file, and tells.
+                self.store = None;
+                TIDY
+            }
+        }
+    }
+
     /// Takes what stands in the backlog and adds it up.
     fn next_batch(&mut self, spare: Taken) -> Batch {
         // Held until both are in step, so that nothing is counted twice or not at all meanwhile.
@@ -188,9 +244,11 @@ impl Writer {
         self.tail_rows += taken.opened.len();
         let mut batch = Batch::new(taken, &mut self.open, self.summed, &mut totals.tail);
         batch.files = self.files;
+        batch.at = self.shared.clock.now();
         totals.add(&batch.sums);
         let wanted = totals.tail.0.len() * TAIL_ROWS_A_SUM;
-        if self.tail_rows >= wanted.clamp(*TAIL_ROWS.start(), *TAIL_ROWS.end()) {
+        // What is settled late is added to the sums alone, so that its entry has to be in them.
+        if self.tail_rows >= wanted.clamp(*TAIL_ROWS.start(), *TAIL_ROWS.end()) || !batch.settled.is_empty() {
             batch.take_tail(&mut totals);
         }
         batch
@@ -218,6 +276,7 @@ impl Writer {
             batch.files = self.files;
             // Neither those rows nor the tail are in this file.
             batch.later.clear();
+            batch.heads.clear();
             batch.take_tail(&mut self.shared.totals());
         }
         // A commit that was reported as failed may have reached the file.
@@ -269,6 +328,7 @@ impl Writer {
 
     /// Takes over a database that was opened: `fresh` when it has just begun.
     fn adopt(&mut self, mut store: Store, fresh: bool) -> Result<(), StoreError> {
+        store.begin(self.shared.clock.now())?;
         self.unseeded |= fresh;
         // Inodes are used again, so a database that has just begun is another one whatever its inode.
         if fresh || self.file != Some(store.identity()) {
@@ -281,7 +341,7 @@ impl Writer {
         if !self.loaded {
             let state = store.state()?;
             let today = store.days_from(self.shared.clock.now().day())?;
-            let lost = store.mark_lost()?;
+            let lost = store.mark_lost(self.shared.clock.now())?;
             if lost > 0 {
                 tracing::info!("entries left open by a process that died: {lost}");
             }
@@ -330,6 +390,10 @@ impl Writer {
     fn recover(&mut self, batch: &Batch) {
         self.number += 1;
         self.unseeded = false;
+        let queued = batch.closed.iter().any(|closing| closing.settling == Some(Settling::Waits));
+        if queued || !batch.settled.is_empty() {
+            self.shared.unsettled_news.fetch_add(1, Ordering::Relaxed);
+        }
         let Some(outage) = self.outage.take() else { return };
         self.shared.writable.store(true, Ordering::Relaxed);
         tracing::warn!(
@@ -344,13 +408,13 @@ impl Writer {
         let open = batch.opened.drain(..).zip(&batch.ends).zip(&batch.rows).enumerate();
         for (at, ((opening, end), row)) in open {
             if end.is_none() {
-                let key = SumKey {
-                    day: opening.at.day(),
-                    key: opening.key,
-                    caller: opening.caller,
-                    model: opening.model,
+                let open = OpenRow {
+                    row: Some(*row),
+                    key: SumKey::of(&opening, None),
+                    opened: Sum::opened(&opening),
+                    moved: opening.moved().is_some(),
                 };
-                self.open.insert(batch.first + at as u64, OpenRow { row: Some(*row), key });
+                self.open.insert(batch.first + at as u64, open);
             }
         }
         // The days that attempts still open may belong to stay; the others are in the database.
@@ -375,28 +439,54 @@ impl Batch {
     /// Pairs ends with what they end, here or among the rows in `open`, and adds all up: into `tail` what rows beyond
     /// `summed` say.
     fn new(taken: Taken, open: &mut HashMap<u64, OpenRow>, summed: i64, tail: &mut Sums) -> Self {
-        let Taken { first, opened, closed, mut sums, spilled, notes } = taken;
+        let Taken { first, opened, closed, mut sums, spilled, notes, known, settled } = taken;
         let mut ends = vec![None; opened.len()];
         let mut later = Vec::new();
         for (end, closing) in (0_u32..).zip(&closed) {
             let place = closing.serial.checked_sub(first).and_then(|at| usize::try_from(at).ok());
             if let Some(at) = place {
                 ends[at] = Some(end);
-            } else if let Some(OpenRow { row, key }) = open.remove(&closing.serial) {
+            } else if let Some(OpenRow { row, key, opened, moved }) = open.remove(&closing.serial) {
+                if moved {
+                    sums.settle_moved(&key, closing.status);
+                }
                 let sums = if row.is_some_and(|row| row > summed) { &mut *tail } else { &mut sums };
-                sums.add(key, Sum::closed(closing));
+                sums.close(key, opened, closing);
                 later.extend(row.map(|row| (row, end)));
             }
         }
         for (opening, end) in opened.iter().zip(&ends) {
             let mut sum = Sum::opened(opening);
             if let Some(end) = end {
-                sum += Sum::closed(&closed[*end as usize]);
+                let closing = &closed[*end as usize];
+                sum += Sum::closed(closing);
+                tail.add_closed(SumKey::of(opening, closing.status), sum, closing);
+                sums.move_request(opening, closing.status);
+            } else {
+                tail.add(SumKey::of(opening, None), sum);
+                sums.move_request(opening, None);
             }
-            tail.add(SumKey::of(opening), sum);
-            sums.move_request(opening);
         }
-        Self { first, opened, closed, ends, later, sums, spilled, notes, ..Self::default() }
+        let (known, heads) = still_open(known, first, &ends, open);
+        Self {
+            first,
+            opened,
+            closed,
+            ends,
+            later,
+            sums,
+            sums_tail: false,
+            tail: Sums::default(),
+            spilled,
+            notes,
+            known,
+            heads,
+            settled,
+            at: Time(0),
+            rows: Vec::new(),
+            failures: 0,
+            files: 0,
+        }
     }
 
     /// Decides that the tail goes into the sums with this batch.
@@ -408,18 +498,39 @@ impl Batch {
     }
 }
 
+/// Of the generations in `known` those of entries that stay open: by serial where the batch from `first` on opens them, by
+/// row where they are in `open`.
+#[expect(clippy::type_complexity, reason = "the two halves of a batch")]
+fn still_open(
+    known: Vec<Known>,
+    first: u64,
+    ends: &[Option<u32>],
+    open: &HashMap<u64, OpenRow>,
+) -> (HashMap<u64, Box<str>>, Vec<(i64, Box<str>)>) {
+    let (mut here, mut heads) = (HashMap::new(), Vec::new());
+    for Known { serial, generation } in known {
+        match serial.checked_sub(first).and_then(|at| usize::try_from(at).ok()) {
+            Some(at) if ends.get(at).is_some_and(Option::is_none) => drop(here.insert(serial, generation)),
+            Some(_) => {}
+            None => heads.extend(open.get(&serial).and_then(|open| open.row).map(|row| (row, generation))),
+        }
+    }
+    (here, heads)
+}
+
 /// What was counted in `totals` besides `batch`: a database that begins anew starts with it. Callers and models are not
 /// known of it any more.
 fn seed(totals: &Totals, batch: &Batch) -> Sums {
     let mut missing = totals.days.clone();
-    for (key, sum) in batch.sums.0.iter().chain(&batch.tail.0) {
-        *missing.entry((key.day, Arc::clone(&key.key))).or_default() -= *sum;
+    for (key, cell) in batch.sums.0.iter().chain(&batch.tail.0) {
+        *missing.entry((key.hour.day(), Arc::clone(&key.key))).or_default() -= cell.sum;
     }
     let unknown: Arc<str> = Arc::from("");
     let mut seed = Sums::default();
     for ((day, key), sum) in missing {
         if sum != Sum::default() {
-            seed.add(SumKey { day, key, caller: Arc::clone(&unknown), model: Arc::clone(&unknown) }, sum);
+            let (caller, model) = (Arc::clone(&unknown), Arc::clone(&unknown));
+            seed.add(SumKey { hour: Hour::of(day.start()), key, caller, model, status: 0 }, sum);
         }
     }
     seed
@@ -456,6 +567,8 @@ mod tests {
             key: Arc::clone(&name),
             model: Arc::clone(&name),
             path: name,
+            inference: true,
+            waited: Duration::ZERO,
             previous: None,
         };
         let place = shared.open(opening, Instant::now());
@@ -467,7 +580,7 @@ mod tests {
         writer.recover(&batch);
         let spare = writer.settle(batch);
 
-        let closing = Closing::new(Outcome::Failed, &mut Report::default(), Duration::ZERO);
+        let closing = Closing::new(Outcome::Failed, &mut Report::default(), Duration::ZERO, None);
         shared.close(&place, closing, Instant::now());
         let mut batch = writer.next_batch(spare);
         assert_eq!(batch.later.len(), 1, "the row is known");

@@ -154,6 +154,16 @@ impl Period {
         }
     }
 
+    /// When the period that `now` lies in began; never after `now`.
+    #[must_use]
+    pub fn start(self, now: Time) -> Time {
+        match self {
+            Self::Daily => Time(self.end(now).0.saturating_sub(DAY_MS)),
+            Self::Weekly => Time(self.end(now).0.saturating_sub(7 * DAY_MS)),
+            Self::Monthly => this_month(now).unwrap_or(Time(now.0.saturating_sub(31 * DAY_MS))),
+        }
+    }
+
     /// When the period that `now` lies in ends; always after `now`.
     #[must_use]
     pub fn end(self, now: Time) -> Time {
@@ -177,6 +187,12 @@ fn next_multiple(now: Time, every: i64, from: i64) -> Time {
     Time(now.0.saturating_add(every - now.0.saturating_sub(from).rem_euclid(every)))
 }
 
+fn this_month(now: Time) -> Option<Time> {
+    let today = jiff::Timestamp::from_millisecond(now.0).ok()?.to_zoned(TimeZone::UTC).date();
+    let first = today.first_of_month().to_zoned(TimeZone::UTC).ok()?;
+    Some(Time(first.timestamp().as_millisecond()))
+}
+
 fn next_month(now: Time) -> Option<Time> {
     let today = jiff::Timestamp::from_millisecond(now.0).ok()?.to_zoned(TimeZone::UTC).date();
     let first = today.last_of_month().tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?;
@@ -184,11 +200,11 @@ fn next_month(now: Time) -> Option<Time> {
 }
 
 /// The fields of one object, each read on its own, so that an odd one spoils no other.
-struct Fields<'a>(HashMap<String, &'a RawValue>);
+pub(super) struct Fields<'a>(HashMap<String, &'a RawValue>);
 
 impl<'a> Fields<'a> {
     /// The object `data`, which every one of these answers is wrapped in.
-    fn data(body: &'a [u8]) -> Option<Self> {
+    pub(super) fn data(body: &'a [u8]) -> Option<Self> {
         Self(serde_json::from_slice(body).ok()?).object("data")
     }
 
@@ -202,15 +218,15 @@ impl<'a> Fields<'a> {
         serde_json::from_str(self.0.get(name)?.get()).ok().filter(|text: &String| !text.trim().is_empty())
     }
 
-    fn flag(&self, name: &str) -> Option<bool> {
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
         serde_json::from_str(self.0.get(name)?.get()).ok()
     }
 
-    fn amount(&self, name: &str) -> Option<i64> {
+    pub(super) fn amount(&self, name: &str) -> Option<i64> {
         nano_dollars(self.0.get(name)?.get())
     }
 
-    fn count(&self, name: &str) -> Option<u64> {
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
         let count: i64 = serde_json::from_str(self.0.get(name)?.get()).ok()?;
         Some(u64::try_from(count).unwrap_or(0))
     }

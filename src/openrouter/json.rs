@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 /// By byte, whether a number or a word ends before it.
 const ENDS: [bool; 256] = {
     let mut ends = [false; 256];
-    let mut rest: &[u8] = b",}] \t\r\n";
+    let mut rest: &[u8] = b",}] \t\r\n\"{[";
     while let [byte, others @ ..] = rest {
         ends[*byte as usize] = true;
         rest = others;

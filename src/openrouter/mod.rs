@@ -4,6 +4,7 @@ pub mod account;
 pub mod catalogue;
 pub mod dialect;
 pub mod fault;
+pub mod generation;
 mod json;
 mod money;
 pub mod request;

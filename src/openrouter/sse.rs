@@ -23,13 +23,15 @@ pub struct Events {
     content: bool,
     finished: bool,
     failed: bool,
+    /// What the first error says its code is.
+    code: Option<u16>,
 }
 
 impl Events {
     /// A stream in `dialect` of which nothing was sent, which is a boundary.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { tail: [b'\n'; TAIL], dialect, content: false, finished: false, failed: false }
+        Self { tail: [b'\n'; TAIL], dialect, content: false, finished: false, failed: false, code: None }
     }
 
     /// The form in which errors are told.
@@ -49,6 +51,9 @@ impl Events {
             self.look(&seam[..LONGEST - 1 + head.len()]);
         }
         self.look(bytes);
+        if self.failed && self.code.is_none() {
+            self.code = code(bytes);
+        }
         if let Some(last) = bytes.last_chunk::<TAIL>() {
             self.tail = *last;
         } else {
@@ -75,6 +80,12 @@ impl Events {
         self.failed
     }
 
+    /// The code that the error names, as far as it stood in one slice with it: a status of HTTP.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        self.code
+    }
+
     /// Whether a stream that ends here was cut: it showed content in its dialect, but neither a reason to finish
     /// nor an error nor its last event (`OpenRouter` docs, Streaming; Anthropic docs, Streaming messages). Of
     /// a stream in another form nothing is known, so it is not.
@@ -92,7 +103,7 @@ impl Events {
         static BLOCK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"content_block_"));
         static RESPONSE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"response."));
 
-        for at in ERROR.find_iter(bytes) {
+        for at in all(&ERROR, bytes) {
             // Chunks of chats have no type.
             self.failed |= is_error(&bytes[..at], &bytes[at + ERROR.needle().len()..])
                 || (self.dialect != Dialect::Chat && is_type(&bytes[..at]));
@@ -107,7 +118,7 @@ impl Events {
                     }
                 }
                 self.content = self.content
-                    || CHOICES.find_iter(bytes).any(|at| {
+                    || all(&CHOICES, bytes).any(|at| {
                         let choices = value(&bytes[at + CHOICES.needle().len()..], b'[');
                         choices.is_some_and(|choices| blank(choices).starts_with(b"{"))
                     });
@@ -129,6 +140,28 @@ impl Events {
             }
         }
     }
+}
+
+/// Where `name`, which stands in quotes, begins in `bytes`; the quote that ends one may begin the next.
+fn all(name: &Finder<'_>, bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + name.find(bytes.get(from..)?)?;
+        from = at + name.needle().len() - 1;
+        Some(at)
+    })
+}
+
+/// The code of the error in `bytes`, where there is one: `"error":{"code":429`, also as a text.
+fn code(bytes: &[u8]) -> Option<u16> {
+    let error = memmem::find(bytes, b"\"error\"")?;
+    let inside = &bytes[error..];
+    let at = memmem::find(inside, b"\"code\"")?;
+    let said = blank(&inside[at + 6..]).strip_prefix(b":")?;
+    let said = blank(said);
+    let said = said.strip_prefix(b"\"").unwrap_or(said);
+    let digits = said.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    str::from_utf8(&said[..digits]).ok()?.parse().ok().filter(|code| (100..=599).contains(code))
 }
 
 /// Whether a `"error"` between these bytes is an error, and the first thing an event says: `data: {"error":{`.
@@ -322,6 +355,7 @@ mod tests {
             " ",
             "\"type\"",
             "\"choices\"",
+            "choices\"",
             "[",
             "null",
             "\n\n",

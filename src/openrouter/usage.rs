@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use memchr::{memchr2, memchr2_iter, memchr3};
 
 use super::json::Scanner;
 use super::money::nano_dollars;
@@ -18,13 +19,23 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
     /// Of the tokens read, those from a provider's cache.
     pub cached_tokens: Option<u64>,
+    /// Of the tokens read, those that were written to a provider's cache.
+    pub cache_write_tokens: Option<u64>,
     /// The cost in nano-dollars (1e-9 USD), rounded half up from the decimal that stood there.
     pub cost: Option<i64>,
+    /// What a provider took besides, in nano-dollars, where the account's own key with it was used.
+    pub upstream_cost: Option<i64>,
 }
 
-/// The key searched for. A text inside the answer cannot hold it: there its quotes are escaped.
-const KEY: &[u8] = b"\"usage\"";
-static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
+/// Where `usage` may stand (`OpenRouter` API reference): on an answer or a chunk itself, in the `message` that begins a stream
+/// of Messages, in the `response` of an event of Responses. Anything deeper belongs to what was answered.
+const USAGE: &[u8] = b"usage";
+const HOLDERS: [&[u8]; 2] = [b"message", b"response"];
+/// The longest of these names.
+const LONGEST_NAME: usize = 8;
+
+/// The key searched for where a slice of a stream is looked at as a whole.
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
 
 /// The longest `usage` object, bytes; the real ones stay below one kilobyte.
 const LONGEST_OBJECT: usize = 8 << 10;
@@ -32,25 +43,21 @@ const LONGEST_OBJECT: usize = 8 << 10;
 /// Watches one answer's body. It holds a few dozen bytes, and up to 8 KiB while a `usage` object passes.
 #[derive(Debug, Default)]
 pub struct UsageTap {
-    state: State,
+    form: Form,
+    walk: Walk,
     usage: Usage,
     id: IdSearch,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Looking for [`KEY`], of which so many bytes ended the slice before.
-    Search(usize),
-    /// Behind the key: blanks, the colon, then an object or something else.
-    AfterKey,
-    /// Inside the object.
-    Object(Box<Object>),
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Search(0)
-    }
+/// What kind of body it is, as its first byte that is not blank tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Unknown,
+    /// One JSON text.
+    Json,
+    /// Server-sent events: each line of data is a JSON text.
+    Events,
 }
 
 impl UsageTap {
@@ -70,53 +77,61 @@ impl UsageTap {
     /// Looks at the next bytes of the body, however they were cut.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.id.feed(bytes);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            rest = match &mut self.state {
-                State::Search(matched) => match search(rest, *matched) {
-                    Ok(after) => {
-                        self.state = State::AfterKey;
-                        &rest[after..]
-                    }
-                    Err(now) => {
-                        *matched = now;
-                        return;
-                    }
-                },
-                State::AfterKey => {
-                    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b':');
-                    let at = rest.iter().position(|byte| !blank(byte)).unwrap_or(rest.len());
-                    let rest = &rest[at..];
-                    match rest.first() {
-                        Some(b'{') => {
-                            if let Some((found, length)) = whole_object(rest) {
-                                self.usage.learn(&found);
-                                self.state = State::Search(0);
-                                &rest[length..]
-                            } else {
-                                self.state = State::Object(Box::default());
-                                rest
-                            }
-                        }
-                        Some(_) => {
-                            self.state = State::Search(0);
-                            rest
-                        }
-                        None => rest,
-                    }
+        let mut bytes = bytes;
+        if self.form == Form::Unknown {
+            bytes = bytes.trim_ascii_start();
+            match bytes.first() {
+                None => return,
+                Some(b'{' | b'[') => self.form = Form::Json,
+                Some(_) => {
+                    self.form = Form::Events;
+                    self.walk = Walk { at: At::Line(0), ..Walk::default() };
                 }
-                State::Object(object) => {
-                    let (taken, over) = object.take(rest);
-                    if over {
-                        if let Some(found) = object.parse() {
-                            self.usage.learn(&found);
-                        }
-                        self.state = State::Search(0);
-                    }
-                    &rest[taken..]
-                }
-            };
+            }
         }
+        if self.form == Form::Json {
+            self.walk.over(bytes, &mut self.usage);
+            return;
+        }
+        // Whole lines without the key say nothing: most slices end with a line and have none.
+        let found = FINDER.find(bytes);
+        let whole = match found {
+            Some(found) => memchr2_iter(b'\n', b'\r', &bytes[..found]).next_back(),
+            None => memchr::memrchr2(b'\n', b'\r', bytes),
+        };
+        if let Some(end) = whole {
+            // What the slice before it left open ends here.
+            let first = if self.walk.at == At::Line(0) { 0 } else { line_end(bytes) };
+            self.line(&bytes[..first]);
+            self.walk = Walk { at: At::Line(0), ..Walk::default() };
+            bytes = &bytes[end + 1..];
+        }
+        while !bytes.is_empty() {
+            let end = line_end(bytes);
+            let (line, rest) = bytes.split_at(end);
+            self.line(line);
+            if let Some(rest) = rest.get(1..) {
+                self.walk = Walk { at: At::Line(0), ..Walk::default() };
+                bytes = rest;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the next bytes of a line of a stream.
+    fn line(&mut self, mut bytes: &[u8]) {
+        const DATA: &[u8] = b"data:";
+        while let (At::Line(matched), Some((first, rest))) = (&self.walk.at, bytes.split_first()) {
+            self.walk.at = match DATA.get(usize::from(*matched)) {
+                Some(wanted) if wanted == first && usize::from(*matched) + 1 == DATA.len() => At::Out,
+                Some(wanted) if wanted == first => At::Line(matched + 1),
+                // Another field or a comment.
+                _ => At::Skip,
+            };
+            bytes = rest;
+        }
+        self.walk.over(bytes, &mut self.usage);
     }
 
     /// What was found so far; the last `usage` wins, field by field.
@@ -135,28 +150,167 @@ impl UsageTap {
     }
 }
 
-/// Searches `bytes`, before which `matched` bytes of the key stood: the position behind the key, or
-/// how many bytes of it end `bytes`.
-fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
-    // A quote begins the key and stands in it only once more, at its end: a mismatch never hides a
-    // second beginning, so the number of matched bytes is all that a cut leaves behind.
-    if matched > 0 {
-        let wanted = &KEY[matched..];
-        if bytes.starts_with(wanted) {
-            return Ok(wanted.len());
+/// Where the first line of `bytes` ends, its line end not included.
+fn line_end(bytes: &[u8]) -> usize {
+    memchr2(b'\n', b'\r', bytes).unwrap_or(bytes.len())
+}
+
+/// A walk over one JSON text, of which nothing is kept but how deep it is and which name came last.
+#[derive(Debug, Default)]
+struct Walk {
+    at: At,
+    /// How many objects are open.
+    depth: u32,
+    /// Whether the outermost object but one is one of [`HOLDERS`].
+    held: bool,
+}
+
+/// Where a walk stands.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum At {
+    /// At the front of a line of a stream, of which so many bytes of `data:` came.
+    Line(u8),
+    /// In a line without data.
+    Skip,
+    /// Between strings.
+    #[default]
+    Out,
+    /// In a string, behind a backslash where `escaped`; its beginning, where it may be a name that matters.
+    Text { escaped: bool, name: Option<Name> },
+    /// Behind a string that may be a name, and its colon where there was one.
+    Named { name: Wanted, colon: bool },
+    /// Inside a `usage` object.
+    Object(Box<Object>),
+}
+
+/// The beginning of a string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Name {
+    bytes: [u8; LONGEST_NAME],
+    length: u8,
+}
+
+/// A name that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Usage,
+    Holder,
+}
+
+impl Walk {
+    /// Looks at the next bytes.
+    fn over(&mut self, mut bytes: &[u8], usage: &mut Usage) {
+        while !bytes.is_empty() {
+            bytes = match &mut self.at {
+                At::Line(_) | At::Skip => return,
+                At::Out => match memchr3(b'"', b'{', b'}', bytes) {
+                    None => return,
+                    Some(at) => {
+                        match bytes[at] {
+                            b'"' => {
+                                let matters = self.depth == 1 || (self.depth == 2 && self.held);
+                                let name = matters.then(Name::default);
+                                self.at = At::Text { escaped: false, name };
+                            }
+                            b'{' => self.depth = self.depth.saturating_add(1),
+                            _ => {
+                                self.depth = self.depth.saturating_sub(1);
+                                self.held &= self.depth >= 2;
+                            }
+                        }
+                        &bytes[at + 1..]
+                    }
+                },
+                At::Text { escaped: escaped @ true, .. } => {
+                    *escaped = false;
+                    &bytes[1..]
+                }
+                At::Text { escaped, name } => match memchr2(b'"', b'\\', bytes) {
+                    None => {
+                        *name = name.and_then(|name| name.longer(bytes));
+                        return;
+                    }
+                    Some(at) if bytes[at] == b'\\' => {
+                        *escaped = true;
+                        *name = None;
+                        &bytes[at + 1..]
+                    }
+                    Some(at) => {
+                        let name = name.and_then(|name| name.longer(&bytes[..at])?.wanted(self.depth));
+                        self.at = name.map_or(At::Out, |name| At::Named { name, colon: false });
+                        &bytes[at + 1..]
+                    }
+                },
+                At::Named { name, colon } => match bytes[0] {
+                    b' ' | b'\t' | b'\r' | b'\n' => &bytes[1..],
+                    b':' if !*colon => {
+                        *colon = true;
+                        &bytes[1..]
+                    }
+                    b'{' if *colon && *name == Wanted::Usage => {
+                        if let Some((found, length)) = whole_object(bytes) {
+                            usage.learn(&found);
+                            self.at = At::Out;
+                            &bytes[length..]
+                        } else {
+                            self.at = At::Object(Box::default());
+                            bytes
+                        }
+                    }
+                    b'{' if *colon => {
+                        self.held = true;
+                        self.at = At::Out;
+                        bytes
+                    }
+                    _ => {
+                        self.at = At::Out;
+                        bytes
+                    }
+                },
+                At::Object(object) => {
+                    let (taken, over) = object.take(bytes);
+                    if over {
+                        if let Some(found) = object.parse() {
+                            usage.learn(&found);
+                        }
+                        self.after_object();
+                    }
+                    &bytes[taken..]
+                }
+            };
         }
-        if wanted.starts_with(bytes) {
-            return Err(matched + bytes.len());
+    }
+
+    /// Goes on behind a `usage` object; one that was too long ends amid itself, as deep as it is there.
+    fn after_object(&mut self) {
+        let At::Object(object) = std::mem::take(&mut self.at) else { return };
+        if object.depth > 0 {
+            self.depth = self.depth.saturating_add_signed(object.braces);
+        }
+        self.held &= self.depth >= 2;
+        if object.string {
+            self.at = At::Text { escaped: object.escaped, name: None };
         }
     }
-    if let Some(at) = FINDER.find(bytes) {
-        return Ok(at + KEY.len());
+}
+
+impl Name {
+    /// The same with more bytes behind it; none where it is too long to matter.
+    fn longer(mut self, more: &[u8]) -> Option<Self> {
+        let from = usize::from(self.length);
+        self.bytes.get_mut(from..from + more.len())?.copy_from_slice(more);
+        self.length = u8::try_from(from + more.len()).ok()?;
+        Some(self)
     }
-    // Most slices end in a blank line or a brace, which no beginning of the key does.
-    if !matches!(bytes.last(), Some(b'"' | b'u' | b's' | b'a' | b'g' | b'e')) {
-        return Err(0);
+
+    /// Which name it is where so many objects are open.
+    fn wanted(self, depth: u32) -> Option<Wanted> {
+        let name = &self.bytes[..usize::from(self.length)];
+        if name == USAGE {
+            return Some(Wanted::Usage);
+        }
+        (depth == 1 && HOLDERS.contains(&name)).then_some(Wanted::Holder)
     }
-    Err((1..KEY.len()).rev().find(|&length| bytes.ends_with(&KEY[..length])).unwrap_or(0))
 }
 
 /// Reads the object that begins `bytes`, where all of it is there, as it mostly is: what it says and its
@@ -164,18 +318,26 @@ fn search(bytes: &[u8], matched: usize) -> Result<usize, usize> {
 fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
     let mut usage = Usage::default();
     let mut scanner = Scanner::new(&bytes[..bytes.len().min(LONGEST_OBJECT)]);
+    let mut is_byok = false;
     scanner.object(|scanner, name| {
-        usage.set(name, scanner.value()?);
+        let value = scanner.value()?;
+        is_byok |= name == b"is_byok" && value == b"true";
+        usage.set(name, value);
         Some(())
     })?;
+    // Else it repeats the cost.
+    usage.upstream_cost = usage.upstream_cost.filter(|_| is_byok);
     Some((usage, scanner.at()))
 }
 
 /// A `usage` object on its way: its bytes so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Object {
     bytes: Vec<u8>,
+    /// How many objects and arrays are open in it, itself included; as the scanner counts them.
     depth: u32,
+    /// How many objects are.
+    braces: i32,
     string: bool,
     escaped: bool,
 }
@@ -198,9 +360,13 @@ impl Object {
             }
             match byte {
                 b'"' => self.string = true,
-                b'{' => self.depth += 1,
-                b'}' => {
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    self.braces += i32::from(byte == b'{');
+                }
+                b'}' | b']' => {
                     self.depth -= 1;
+                    self.braces -= i32::from(byte == b'}');
                     if self.depth == 0 {
                         self.bytes.extend_from_slice(&seen[..=at]);
                         return (at + 1, true);
@@ -225,7 +391,9 @@ impl Usage {
         self.completion_tokens = later.completion_tokens.or(self.completion_tokens);
         self.reasoning_tokens = later.reasoning_tokens.or(self.reasoning_tokens);
         self.cached_tokens = later.cached_tokens.or(self.cached_tokens);
+        self.cache_write_tokens = later.cache_write_tokens.or(self.cache_write_tokens);
         self.cost = later.cost.or(self.cost);
+        self.upstream_cost = later.upstream_cost.or(self.upstream_cost);
     }
 
     /// Takes one field of a `usage` object (`OpenRouter` API reference: `ChatUsage`, `Usage` of
@@ -240,29 +408,36 @@ impl Usage {
             b"cached_tokens" | b"cache_read_input_tokens" => {
                 self.cached_tokens = count(raw).or(self.cached_tokens);
             }
-            b"prompt_tokens_details" | b"input_tokens_details" => {
-                self.cached_tokens = detail(raw, b"cached_tokens").or(self.cached_tokens);
+            b"cache_creation_input_tokens" => {
+                self.cache_write_tokens = count(raw).or(self.cache_write_tokens);
             }
-            b"completion_tokens_details" | b"output_tokens_details" => {
-                self.reasoning_tokens = detail(raw, b"reasoning_tokens").or(self.reasoning_tokens);
-            }
+            b"prompt_tokens_details" | b"input_tokens_details" => details(raw, |name, value| match name {
+                b"cached_tokens" => self.cached_tokens = count(value).or(self.cached_tokens),
+                b"cache_write_tokens" => self.cache_write_tokens = count(value).or(self.cache_write_tokens),
+                _ => {}
+            }),
+            b"completion_tokens_details" | b"output_tokens_details" => details(raw, |name, value| {
+                if name == b"reasoning_tokens" {
+                    self.reasoning_tokens = count(value).or(self.reasoning_tokens);
+                }
+            }),
+            b"cost_details" => details(raw, |name, value| {
+                if name == b"upstream_inference_cost" {
+                    self.upstream_cost = cost(value).or(self.upstream_cost);
+                }
+            }),
             b"cost" => self.cost = cost(raw).or(self.cost),
             _ => {}
         }
     }
 }
 
-/// The member `wanted` of `prompt_tokens_details` and its like.
-fn detail(json: &[u8], wanted: &[u8]) -> Option<u64> {
-    let mut found = None;
-    Scanner::new(json).object(|scanner, name| {
-        let value = scanner.value()?;
-        if name == wanted {
-            found = count(value);
-        }
+/// Gives the members of `prompt_tokens_details` and its like, as far as they can be read.
+fn details(json: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
+    let _ = Scanner::new(json).object(|scanner, name| {
+        each(name, scanner.value()?);
         Some(())
-    })?;
-    found
+    });
 }
 
 /// A number of tokens; none where it is not a whole one, or more than a database holds.
@@ -386,6 +561,7 @@ data: [DONE]
             reasoning_tokens: reasoning,
             cached_tokens: cached,
             cost,
+            ..Usage::default()
         }
     }
 
@@ -406,7 +582,7 @@ data: [DONE]
         for (stream, usage, id) in [
             (
                 CHAT,
-                used(120, 300, Some(31), Some(17), Some(700_000)),
+                Usage { cache_write_tokens: Some(0), ..used(120, 300, Some(31), Some(17), Some(700_000)) },
                 Some("gen-1757000000-AbCdEfGhIjKlMnOpQrSt"),
             ),
             (MESSAGES, used(22, 7, None, Some(3), Some(114_000)), None),
@@ -456,6 +632,185 @@ data: [DONE]
             r#"{"usages":{"prompt_tokens":9}}"#,
         ] {
             assert_eq!(usage_of(body), Usage::default(), "{body}");
+        }
+    }
+
+    #[test]
+    fn usage_deeper_than_an_answers_own_is_part_of_what_was_answered() {
+        for body in [
+            r#"{"choices":[{"message":{"role":"assistant","usage":{"prompt_tokens":9}}}]}"#,
+            r#"{"content":[{"type":"tool_use","input":{"usage":{"prompt_tokens":9,"cost":1}}}]}"#,
+            r#"{"output":[{"type":"function_call","arguments":{"response":{"usage":{"cost":1}}}}]}"#,
+            r#"{"message":[{"usage":{"cost":1}}]}"#,
+            r#"{"message":"x","other":{"usage":{"cost":1}}}"#,
+            r#"{"response":{"output":{"usage":{"cost":1}}}}"#,
+            r#"{"message":{"a":{}},"b":{"usage":{"cost":1}}}"#,
+            r#"{"data":{"usage":{"cost":1}}}"#,
+        ] {
+            for text in [
+                body.to_owned(),
+                format!("event: x\ndata: {body}\n\n: \"usage\":{{\"cost\":1}}\n\nusage: {body}\n\n"),
+            ] {
+                assert_eq!(usage_of(&text), Usage::default(), "{text}");
+                let tap = tapped(&text.as_bytes().chunks(1).collect::<Vec<_>>());
+                assert_eq!(tap.usage(), Usage::default(), "{text}");
+            }
+        }
+        let after = r#"{"choices":[{"usage":{"cost":1}}],"message":{"usage":{"input_tokens":3}},"usage":{"cost":0.5}}"#;
+        assert_eq!(
+            usage_of(after),
+            Usage { prompt_tokens: Some(3), cost: Some(500_000_000), ..Usage::default() }
+        );
+    }
+
+    /// Answers of each kind as the API reference and captures show them, cut to what tells of usage.
+    const ANSWERS: [(&str, &str, Usage); 13] = {
+        const NONE: Usage = Usage {
+            prompt_tokens: None,
+            completion_tokens: None,
+            reasoning_tokens: None,
+            cached_tokens: None,
+            cache_write_tokens: None,
+            cost: None,
+            upstream_cost: None,
+        };
+        [
+            (
+                "a completion with its own provider key",
+                r#"{"id":"gen-1","choices":[{"text":"{\"usage\":1}"}],"usage":{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"cost":0.00001,"is_byok":true,"cost_details":{"upstream_inference_cost":0.0002}}}"#,
+                Usage {
+                    prompt_tokens: Some(5),
+                    completion_tokens: Some(2),
+                    cost: Some(10_000),
+                    upstream_cost: Some(200_000),
+                    ..NONE
+                },
+            ),
+            (
+                "one whose details repeat the cost",
+                r#"{"usage":{"cost_details":{"upstream_inference_cost":0.0002},"cost":0.0002,"is_byok":false}}"#,
+                Usage { cost: Some(200_000), ..NONE },
+            ),
+            (
+                "messages at once",
+                r#"{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":12,"cache_creation_input_tokens":100,"cache_read_input_tokens":50,"output_tokens":3,"cost":0.001}}"#,
+                Usage {
+                    prompt_tokens: Some(12),
+                    completion_tokens: Some(3),
+                    cached_tokens: Some(50),
+                    cache_write_tokens: Some(100),
+                    cost: Some(1_000_000),
+                    ..NONE
+                },
+            ),
+            (
+                "responses at once",
+                r#"{"id":"resp_1","object":"response","output":[],"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},"output_tokens":6,"output_tokens_details":{"reasoning_tokens":5},"cost":0.002}}"#,
+                Usage {
+                    prompt_tokens: Some(9),
+                    completion_tokens: Some(6),
+                    reasoning_tokens: Some(5),
+                    cached_tokens: Some(4),
+                    cache_write_tokens: Some(2),
+                    cost: Some(2_000_000),
+                    ..NONE
+                },
+            ),
+            (
+                "responses that stop early",
+                "data: {\"type\":\"response.created\",\"response\":{\"usage\":null}}\n\ndata: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\",\"usage\":{\"input_tokens\":1,\"output_tokens\":2,\"cost\":0.5}}}\n\ndata: [DONE]\n\n",
+                Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cost: Some(500_000_000), ..NONE },
+            ),
+            (
+                "embeddings",
+                r#"{"object":"list","data":[{"object":"embedding","embedding":[0.1,-2e-3],"index":0}],"usage":{"prompt_tokens":8,"total_tokens":8,"cost":0.00000016}}"#,
+                Usage { prompt_tokens: Some(8), cost: Some(160), ..NONE },
+            ),
+            (
+                "rerank",
+                r#"{"id":"gen-r","results":[{"index":0,"relevance_score":0.9}],"usage":{"search_units":1,"cost":0.002}}"#,
+                Usage { cost: Some(2_000_000), ..NONE },
+            ),
+            (
+                "images at once",
+                r#"{"created":1,"data":[{"b64_json":"InVzYWdlIjp7"}],"usage":{"prompt_tokens":10,"completion_tokens":4160,"total_tokens":4170,"cost":0.04}}"#,
+                Usage {
+                    prompt_tokens: Some(10),
+                    completion_tokens: Some(4_160),
+                    cost: Some(40_000_000),
+                    ..NONE
+                },
+            ),
+            (
+                "images as a stream",
+                "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"x\",\"usage\":{\"input_tokens\":10,\"output_tokens\":20,\"cost\":0.04}}\n\n",
+                Usage {
+                    prompt_tokens: Some(10),
+                    completion_tokens: Some(20),
+                    cost: Some(40_000_000),
+                    ..NONE
+                },
+            ),
+            (
+                "a transcription",
+                r#"{"text":"\"usage\":{\"cost\":9}","usage":{"seconds":9.2,"total_tokens":113,"input_tokens":83,"output_tokens":30,"cost":0.000508}}"#,
+                Usage { prompt_tokens: Some(83), completion_tokens: Some(30), cost: Some(508_000), ..NONE },
+            ),
+            (
+                "a finished video",
+                r#"{"id":"job-abc123","status":"completed","unsigned_urls":["https://x/1"],"usage":{"cost":0.5,"is_byok":false}}"#,
+                Usage { cost: Some(500_000_000), ..NONE },
+            ),
+            (
+                "one from the response cache",
+                r#"{"id":"gen-c","choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0,"cost":0}}"#,
+                Usage { prompt_tokens: Some(0), completion_tokens: Some(0), cost: Some(0), ..NONE },
+            ),
+            (
+                "several chunks with usage, CRLF and comments between them",
+                ": OPENROUTER PROCESSING\r\n\r\ndata: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost\":0.1}}\r\n\r\ndata:{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"cost\":0.2}}\r\n\r\ndata: [DONE]\r\n\r\n",
+                Usage { prompt_tokens: Some(1), completion_tokens: Some(2), cost: Some(200_000_000), ..NONE },
+            ),
+        ]
+    };
+
+    #[test]
+    fn every_kind_of_answer_is_read_however_it_is_cut() {
+        for (what, body, usage) in ANSWERS {
+            for at in 0..=body.len() {
+                let (head, tail) = body.as_bytes().split_at(at);
+                assert_eq!(tapped(&[head, tail]).usage(), usage, "{what} cut at {at}");
+            }
+            assert_eq!(tapped(&body.as_bytes().chunks(1).collect::<Vec<_>>()).usage(), usage, "{what}");
+            let late = format!("\n \n\n{body}");
+            assert_eq!(usage_of(&late), usage, "{what} behind blank lines");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_gibibyte_takes_no_more_memory_than_a_short_one() {
+        for (before, filler, after) in [
+            (
+                &b"data: {\"choices\":[{\"delta\":{\"content\":\""[..],
+                b'x',
+                &b"\"}}],\"usage\":{\"cost\":0.5}}\n\n"[..],
+            ),
+            (b"{\"usage\":{\"a\":\"", b'x', b"\"},\"usage\":{\"cost\":0.5}}"),
+            (b"{\"data\":[", b'1', b"],\"usage\":{\"cost\":0.5}}"),
+            (b"data: ", b'{', b"\ndata: {\"usage\":{\"cost\":0.5}}\n\n"),
+        ] {
+            let mut tap = UsageTap::new();
+            tap.feed(before);
+            let slice = vec![filler; 1 << 20];
+            // Braces are taken one by one.
+            for _ in 0..if filler == b'{' { 16 } else { 1 << 10 } {
+                tap.feed(&slice);
+                let held =
+                    if let super::At::Object(object) = &tap.walk.at { object.bytes.capacity() } else { 0 };
+                assert!(held <= 16 << 10, "{held}");
+            }
+            tap.feed(after);
+            assert_eq!(tap.usage().cost, Some(500_000_000));
         }
     }
 

@@ -209,7 +209,7 @@ pub(super) async fn credits(
     let mut tried = Tried::default();
     let mut names = HashSet::new();
     let request = shared.ledger.next_request();
-    let mut previous = None;
+    let mut previous: Option<Previous> = None;
     for number in 1..=MOST_ASKED {
         let need = Need { model: "", class: Class::Other, bind: Bind::Free, keys: asked.keys, tried: &tried };
         let Ok(lease) = shared.keys.lease(&need, shared.clock.now()) else { break };
@@ -222,13 +222,17 @@ pub(super) async fn credits(
             request,
             number,
             at,
-            previous: previous.replace(Previous { key: lease.key().name().shared(), at }),
+            inference: false,
+            waited: Duration::ZERO,
+            previous: previous.take(),
             caller: Arc::clone(&asked.caller),
             key: lease.key().name().shared(),
             model: Arc::from(""),
             path: Arc::from("/credits"),
         });
         let answered = timeout(PATIENCE, ask(upstream, asked, &lease, &mut entry)).await;
+        let status = entry.report.status;
+        previous = Some(Previous { key: lease.key().name().shared(), at, status });
         let went_well = matches!(&answered, Ok(Ok((status, ..))) if status.as_u16() < 400);
         entry.finish(if went_well { Outcome::Complete } else { Outcome::Failed });
         tried.account(&lease);

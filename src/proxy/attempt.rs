@@ -127,6 +127,8 @@ pub(super) struct Leave {
     /// 1 for its first attempt.
     pub(super) number: u32,
     pub(super) at: Time,
+    /// How long the request waited for a key just before it.
+    pub(super) waited: Duration,
     pub(super) previous: Option<Previous>,
     pub(super) connection: Connection,
 }
@@ -159,7 +161,8 @@ pub(super) async fn run(
             let at = if patience == demand.max_wait { now } else { worker.shared.clock.now() };
             // What can be sent only once must not meet a connection that may be dead.
             let connection = if body.is_whole() { Connection::Any } else { Connection::Fresh };
-            let leave = Leave { request, number: 1, at, previous: None, connection };
+            let waited = demand.max_wait.saturating_sub(patience);
+            let leave = Leave { request, number: 1, at, waited, previous: None, connection };
             match attempt(worker, demand, body, granted, leave).await {
                 Ok(answered) => return Ok(answered),
                 Err(fallen) => Ok(fallen),
@@ -182,7 +185,7 @@ pub(super) fn attempt<'a>(
     leave: Leave,
 ) -> impl Future<Output = Result<Answered, Box<Fallen>>> {
     let Granted { lease, probe } = granted;
-    let Leave { request, number, at, previous, connection } = leave;
+    let Leave { request, number, at, waited, previous, connection } = leave;
     tracing::debug!(key = %lease.key().name(), "request {request} goes out, attempt {number}");
     if let Some(charge) = demand.charge {
         charge.leaves();
@@ -191,6 +194,8 @@ pub(super) fn attempt<'a>(
         request,
         number,
         at,
+        inference: demand.inference,
+        waited,
         previous,
         caller: Arc::clone(&demand.caller),
         key: lease.key().name().shared(),

@@ -75,6 +75,7 @@ pub(super) async fn go_on(
         }
     };
     loop {
+        let patience = failover.patience;
         let (granted, connection) = match next {
             Next::Answer(answered) => return Ok(*answered),
             Next::End => return failover.end(),
@@ -91,6 +92,7 @@ pub(super) async fn go_on(
             request,
             number: failover.attempts + 1,
             at: worker.shared.clock.now(),
+            waited: patience.saturating_sub(failover.patience),
             previous: failover.previous.take(),
             // What can be sent only once must not meet a connection that may be dead.
             connection: if can_repeat { connection } else { Connection::Fresh },
@@ -164,7 +166,8 @@ impl Failover<'_, '_> {
     /// Takes in how an attempt went wrong.
     async fn after(&mut self, fallen: Fallen) -> Next {
         self.attempts += 1;
-        let previous = Previous { key: fallen.lease.key().name().shared(), at: fallen.at };
+        let status = fallen.brought.as_ref().ok().map(|reply| reply.status.as_u16());
+        let previous = Previous { key: fallen.lease.key().name().shared(), at: fallen.at, status };
         self.previous = Some(previous);
         let Fallen { lease, probe, entry, brought, .. } = fallen;
         match brought {
@@ -243,6 +246,7 @@ impl Failover<'_, '_> {
                 attempts,
             )));
         };
+        entry.report.code = Some(fault.status).filter(|_| status.as_u16() < 400);
         let next = self.learn(&fault, &lease, probe);
         let is_callers = !matches!(fault.whose, Whose::Key | Whose::Account | Whose::FreeModels);
         if let Next::End = next
@@ -490,15 +494,16 @@ impl Failover<'_, '_> {
 }
 
 /// Lets rest what is at fault by an error that came too late to try another key.
-pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) {
+pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) -> Option<u16> {
     let now = shared.clock.now();
-    let Some(fault) = classify_event(error, now) else { return };
+    let fault = classify_event(error, now)?;
     tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
     if let Some(rest) = rest_after(&fault) {
         // Whether the model is down is for those to tell who can still wait for it.
         let _ = lease.bench(rest, now);
         shared.remember();
     }
+    Some(fault.status)
 }
 
 /// What is to rest after a fault; none where nothing is to, or where it is no matter of keys.

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -120,6 +120,7 @@ impl Tap {
         entry.report.status = Some(status.as_u16());
         let generation = generation(&headers);
         entry.report.generation = generation.map(Box::from);
+        entry.report.free = is_error;
         let usage = (inference && !is_error && matches!(form, Form::Events | Form::Json))
             .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
         let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
@@ -164,7 +165,10 @@ impl Tap {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let frame = ready!(self.body.poll_frame(cx));
+            let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+                self.entry.waits();
+                return Poll::Pending;
+            };
             // What comes behind the end was put there by the tap itself.
             if self.ended {
                 return Poll::Ready(frame);
@@ -260,9 +264,12 @@ impl Tap {
         let late = self.late.take();
         let late = late.as_ref().and_then(|late| late.error());
         if let (Some(error), Holder::Lease(lease)) = (late, &self.holder) {
-            learn_late(&self.worker.shared, lease, error);
+            self.entry.report.code = learn_late(&self.worker.shared, lease, error);
         }
         let failed = self.failed || late.is_some() || self.events.as_ref().is_some_and(Events::has_failed);
+        if let Some(code) = self.events.as_ref().and_then(Events::code) {
+            self.entry.report.code = Some(code);
+        }
         self.settle(if failed { Outcome::Failed } else { Outcome::Complete });
     }
 
@@ -278,7 +285,9 @@ impl Tap {
                 completion_tokens: usage.completion_tokens,
                 reasoning_tokens: usage.reasoning_tokens,
                 cached_tokens: usage.cached_tokens,
+                cache_write_tokens: usage.cache_write_tokens,
                 cost: usage.cost,
+                upstream_cost: usage.upstream_cost,
             };
             let shared = &self.worker.shared;
             if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {

@@ -26,7 +26,7 @@ pub(super) struct Files {
     /// None when callers speak plain HTTP.
     tls: Option<Tls>,
     /// Who else wants the keys of a changed file.
-    listener: Option<UnboundedSender<Vec<Key>>>,
+    listeners: Vec<UnboundedSender<Vec<Key>>>,
     /// The keys that are being read again, and whether the file changed meanwhile.
     reading: Option<oneshot::Receiver<Result<Loaded, FileError>>>,
     is_stale: bool,
@@ -37,13 +37,13 @@ impl Files {
     pub(super) fn new(tokens: &Path, commands: Commands, allow: Option<&Path>) -> Self {
         let watched = |path: &Path| (path.to_owned(), FileWatch::new(path));
         let (tokens, allow) = (watched(tokens), allow.map(watched));
-        Self { tokens, commands, allow, tls: None, listener: None, reading: None, is_stale: false }
+        Self { tokens, commands, allow, tls: None, listeners: Vec::new(), reading: None, is_stale: false }
     }
 
-    /// The keys each time the file was read again; one may listen.
+    /// The keys each time the file was read again.
     pub(super) fn reloads(&mut self) -> UnboundedReceiver<Vec<Key>> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.listener = Some(sender);
+        self.listeners.push(sender);
         receiver
     }
 
@@ -121,7 +121,7 @@ impl Files {
             Some(Ok(Loaded { keys, warnings })) => {
                 warn_all(&warnings);
                 let count = keys.len();
-                if let Some(listener) = &self.listener {
+                for listener in &self.listeners {
                     // Nobody listens any more once the stop has begun.
                     let _ = listener.send(keys.clone());
                 }

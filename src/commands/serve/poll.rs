@@ -2,8 +2,10 @@
 //!
 //! Nothing waits for it, and everything works without it: what it would tell is then learned from answers.
 
+pub(in crate::commands) mod check;
 mod schedule;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +13,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use self::check::Check;
 use self::schedule::Schedule;
 use crate::commands::ask::{Asker, Said, told};
-use crate::config::Config;
 use crate::keys::need::Question;
 use crate::keys::{Key, KeyName};
 use crate::proxy::Shared;
-use crate::upstream::Connector;
 
 /// How many questions may be open at once.
 const OPEN: usize = 4;
@@ -27,9 +28,6 @@ const BETWEEN_MS: std::ops::RangeInclusive<u64> = 200..=300;
 
 /// How long the first question waits at most, milliseconds, so that processes started together ask apart.
 const FIRST_MS: u64 = 500;
-
-/// How long an answer may take in all.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often the pool is looked at for keys that came into use or to rest.
 const LOOK: Duration = Duration::from_secs(15);
@@ -47,22 +45,24 @@ pub(super) struct Poll {
     /// The keys of a changed file.
     reloads: UnboundedReceiver<Vec<Key>>,
     asker: Asker,
+    data_dir: PathBuf,
 }
 
 impl Poll {
-    /// Prepares to ask the upstream of `connector`, which is that of `config`; asks nothing yet.
+    /// Prepares to ask; asks nothing yet.
     pub(super) fn new(
-        config: &Config,
-        connector: &Connector,
+        asker: Asker,
         keys: Vec<Key>,
         reloads: UnboundedReceiver<Vec<Key>>,
-    ) -> anyhow::Result<Self> {
-        Ok(Self { keys, reloads, asker: Asker::new(config, connector, PATIENCE)? })
+        data_dir: PathBuf,
+    ) -> Self {
+        Self { keys, reloads, asker, data_dir }
     }
 
     /// Asks for as long as it is polled itself.
     pub(super) async fn run(mut self, shared: Arc<Shared>) {
         let now = || shared.clock.now();
+        let check = Check::new(std::mem::take(&mut self.data_dir), &shared);
         let mut schedule = Schedule::default();
         schedule.replace(self.keys);
         let mut look = interval(LOOK);
@@ -95,6 +95,9 @@ impl Poll {
                     match said {
                         Ok(said) => {
                             schedule.answered(name, now());
+                            if let Said::Info(info) = &said {
+                                check.told(&shared, &key, info);
+                            }
                             take_over(&shared, name, said, question);
                         }
                         Err(problem) => {

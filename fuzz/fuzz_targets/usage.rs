@@ -1,0 +1,21 @@
+//! Whatever passes, the tap on usage bears it, and finds the same however the bytes are cut.
+
+#![no_main]
+
+use hermux::openrouter::usage::UsageTap;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    // The first byte says where to cut the rest.
+    let Some((&cut, body)) = data.split_first() else { return };
+    let mut whole = UsageTap::new();
+    whole.feed(body);
+    let mut bytewise = UsageTap::new();
+    body.chunks(1).for_each(|byte| bytewise.feed(byte));
+    let mut pieces = UsageTap::new();
+    body.chunks(usize::from(cut).max(1)).for_each(|piece| pieces.feed(piece));
+    for other in [&bytewise, &pieces] {
+        assert_eq!(whole.usage(), other.usage());
+        assert_eq!(whole.generation(), other.generation());
+    }
+});

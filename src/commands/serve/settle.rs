@@ -1,0 +1,209 @@
+//! Asks `GET /generation` what answers cost that did not say it themselves: cut, left by their callers, or without a body to
+//! say it in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::{Clock, Time};
+use crate::commands::ask::Asker;
+use crate::keys::Key;
+use crate::ledger::{Found, Unsettled, Usage};
+use crate::openrouter::generation::billed;
+use crate::proxy::Shared;
+
+/// How many questions may be open at once.
+const OPEN: usize = 2;
+
+/// How long after one try the next comes. The first comes half a second after the end: a generation is not known at once
+/// (clients that ask for it wait as long).
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(1_500),
+    Duration::from_secs(8),
+    Duration::from_secs(50),
+    Duration::from_secs(9 * 60),
+];
+
+/// How often the queue is looked at while something is due or new.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How many of the queue are read at a time.
+const READ: u32 = 64;
+
+/// What is needed to ask.
+pub(super) struct Settle {
+    asking: Asking,
+    /// The keys of a changed file.
+    reloads: UnboundedReceiver<Vec<Key>>,
+}
+
+/// What one question takes.
+#[derive(Clone)]
+struct Asking {
+    keys: Arc<HashMap<String, Key>>,
+    asker: Asker,
+}
+
+fn by_name(keys: Vec<Key>) -> Arc<HashMap<String, Key>> {
+    Arc::new(keys.into_iter().map(|key| (key.name().as_str().to_owned(), key)).collect())
+}
+
+impl Settle {
+    /// Prepares to ask with `keys`; asks nothing yet.
+    pub(super) fn new(asker: Asker, keys: Vec<Key>, reloads: UnboundedReceiver<Vec<Key>>) -> Self {
+        Self { asking: Asking { keys: by_name(keys), asker }, reloads }
+    }
+
+    /// Empties the queue for as long as it is polled.
+    pub(super) async fn run(mut self, shared: Arc<Shared>) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = JoinSet::new();
+        let mut queue = Queue::default();
+        loop {
+            tokio::select! {
+                Some(keys) = self.reloads.recv() => self.asking.keys = by_name(keys),
+                Some(done) = open.join_next() => {
+                    let Ok((entry, found)) = done else { continue };
+                    shared.ledger.settle(&entry, found);
+                }
+                _ = look.tick() => {}
+            }
+            if open.len() < OPEN {
+                queue.look(&shared);
+            }
+            while open.len() < OPEN {
+                let Some(entry) = queue.take(shared.clock.now()) else { break };
+                open.spawn(self.asking.clone().ask(entry, shared.clock.clone()));
+            }
+        }
+    }
+}
+
+impl Asking {
+    /// Asks about one entry; with what became of it.
+    async fn ask(self, entry: Unsettled, clock: Clock) -> (Unsettled, Found) {
+        let billed = match self.keys.get(&entry.key) {
+            Some(key) => ask(&self.asker, key, &entry).await,
+            None => None,
+        };
+        let found = match billed {
+            Some(usage) => Found::Usage(Box::new(usage)),
+            None => again(entry.tries, clock.now()),
+        };
+        (entry, found)
+    }
+}
+
+/// What is known of the queue in the database.
+#[derive(Debug, Default)]
+struct Queue {
+    /// How often something was put into it when it was read; none before the first time.
+    news: Option<u64>,
+    /// The first of it, the last first.
+    first: Vec<Unsettled>,
+    /// Whether there may be more behind `first`.
+    more: bool,
+    /// Tries that were taken, while the database may not know what came of them.
+    taken: HashSet<(String, u32)>,
+}
+
+impl Queue {
+    /// Reads it again where something new may be in it.
+    fn look(&mut self, shared: &Shared) {
+        let news = shared.ledger.unsettled_news();
+        if self.news == Some(news) && !(self.more && self.first.is_empty()) {
+            return;
+        }
+        self.news = Some(news);
+        self.first = shared.ledger.unsettled(READ);
+        self.more = self.first.len() == READ as usize;
+        let waiting: HashSet<_> = self.first.iter().map(turn).collect();
+        self.taken.retain(|turn| waiting.contains(turn));
+        self.first.retain(|entry| !self.taken.contains(&turn(entry)));
+        self.first.reverse();
+    }
+
+    /// The next that is due.
+    fn take(&mut self, now: Time) -> Option<Unsettled> {
+        let entry = self.first.pop_if(|entry| entry.due <= now)?;
+        self.taken.insert(turn(&entry));
+        Some(entry)
+    }
+}
+
+/// A try of an entry.
+fn turn(entry: &Unsettled) -> (String, u32) {
+    (entry.generation.clone(), entry.tries)
+}
+
+/// What upstream billed for an entry; none where it does not say so, or not yet.
+async fn ask(asker: &Asker, key: &Key, entry: &Unsettled) -> Option<Usage> {
+    let told = match asker.get(&path(&entry.generation)?, key).await {
+        Ok(answer) if answer.status.is_success() => billed(&answer.body),
+        Ok(answer) => {
+            tracing::debug!(key = %key.name(), "GET /generation told nothing: status {}", answer.status.as_u16());
+            None
+        }
+        Err(problem) => {
+            tracing::debug!(key = %key.name(), "GET /generation told nothing: {problem}");
+            None
+        }
+    };
+    let usage = told?;
+    Some(Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        cached_tokens: usage.cached_tokens,
+        cache_write_tokens: usage.cache_write_tokens,
+        cost: usage.cost,
+        upstream_cost: usage.upstream_cost,
+    })
+}
+
+/// The question about a generation; none where its id is none that a URL takes as it is.
+fn path(generation: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    generation.bytes().all(plain).then(|| format!("/generation?id={generation}"))
+}
+
+/// When to ask again after so many tries before this one.
+fn again(tries: u32, now: Time) -> Found {
+    match PAUSES.get(tries as usize) {
+        Some(pause) => Found::Later { due: now.after(*pause), tries: tries + 1 },
+        None => Found::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{again, path};
+    use crate::clock::Time;
+    use crate::ledger::Found;
+
+    #[test]
+    fn upstream_is_asked_after_half_a_second_two_ten_a_minute_and_ten_minutes() {
+        let mut at = 500;
+        let mut asked = vec![at];
+        let mut tries = 0;
+        while let Found::Later { due, tries: next } = again(tries, Time(at)) {
+            (at, tries) = (due.0, next);
+            asked.push(at);
+        }
+        assert_eq!(asked, [500, 2_000, 10_000, 60_000, 600_000]);
+        assert_eq!(again(tries, Time(at)), Found::Never);
+    }
+
+    #[test]
+    fn an_id_cannot_change_the_question() {
+        assert_eq!(path("gen-1_A.b").as_deref(), Some("/generation?id=gen-1_A.b"));
+        for id in ["gen-1&x=y", "gen-1#", "gen 1", "gen-é", "../key"] {
+            assert_eq!(path(id).filter(|_| !id.starts_with("..")), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `hermux stats --reconcile`: the ledger beside what `GET /key` tells, key by key.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::dollars;
+use crate::clock::Clock;
+use crate::commands::ask::{PATIENCE, Said, ask_all};
+use crate::commands::reconcile::{Books, Comparison, SEEN, Seen, Verdict};
+use crate::commands::serve::poll::check::leak;
+use crate::config::Config;
+use crate::keys::file;
+use crate::keys::reference::Commands;
+use crate::ledger::query;
+
+/// Compares each key that is switched on and writes what came of it to `out`, warnings to `told`. Exit code 1 where costs were
+/// missed or spent outside, 3 where a key's account could not be found out.
+pub(super) fn run(
+    json: bool,
+    config: &Config,
+    clock: &Clock,
+    out: &mut dyn Write,
+    told: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let mut keys = file::load(&config.tokens, Commands::allowed_if(config.allow_commands))?.keys;
+    keys.retain(|key| key.terms().enabled);
+    let answers = ask_all(config, &keys, PATIENCE, clock, |_| ())?.into_iter().map(|said| match said? {
+        Said::Info(info) => Ok(info),
+        Said::Refused => Err("the key is refused".to_owned()),
+    });
+    let seen = Seen::new(query::notes(&config.data_dir, SEEN)?);
+    let books = Books::read(&config.data_dir, &[], clock.now())?;
+    let rows: Vec<Row> = keys
+        .iter()
+        .zip(answers)
+        .map(|(key, answer)| Row {
+            key: key.name().as_str().to_owned(),
+            found: answer.map(|info| books.compare(key, &info, seen.since(key))),
+        })
+        .collect();
+    let text = if json { as_json(&rows)? } else { as_table(&rows) };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    for row in &rows {
+        match &row.found {
+            Ok(found) if found.verdict == Verdict::Outside => writeln!(told, "warning: {}", leak(found))?,
+            Ok(_) => {}
+            Err(problem) => writeln!(told, "warning: GET /key told nothing of {}: {problem}", row.key)?,
+        }
+    }
+    let bad = rows.iter().any(|row| row.found.as_ref().is_ok_and(|found| found.verdict.is_bad()));
+    let unknown = rows.iter().any(|row| row.found.is_err());
+    Ok(ExitCode::from(if bad {
+        1
+    } else if unknown {
+        3
+    } else {
+        0
+    }))
+}
+
+/// One key and what came of the comparison, or why there is none.
+struct Row {
+    key: String,
+    found: Result<Comparison, String>,
+}
+
+fn as_table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no key is switched on\nhint: add one with: hermux keys add\n".to_owned();
+    }
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .force_no_tty()
+        .set_header([
+            "key",
+            "verdict",
+            "difference USD",
+            "today USD",
+            "told",
+            "week USD",
+            "told",
+            "month USD",
+            "told",
+        ]);
+    for row in rows {
+        let Ok(found) = &row.found else {
+            table.add_row([row.key.as_str(), "no answer"]);
+            continue;
+        };
+        let mut cells = vec![row.key.clone(), found.verdict.as_str().to_owned()];
+        cells.push(found.period.map_or_else(String::new, |_| dollars(found.difference, 2)));
+        for (counted, told) in found.counted.iter().zip(found.told) {
+            cells.push(dollars(counted.cost, 2));
+            cells.push(told.map_or_else(|| "-".to_owned(), |told| dollars(told, 2)));
+        }
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        let _ = writeln!(text, "{}", line.trim());
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Keys {
+    keys: Vec<JsonRow>,
+}
+
+#[derive(Serialize)]
+struct JsonRow {
+    name: String,
+    verdict: &'static str,
+    /// By how much more upstream told than the ledger counted; null where nothing can be said.
+    difference_usd: Option<Box<RawValue>>,
+    day: Pair,
+    week: Pair,
+    month: Pair,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    counted_usd: Box<RawValue>,
+    told_usd: Option<Box<RawValue>>,
+    missing: u64,
+}
+
+fn as_json(rows: &[Row]) -> serde_json::Result<String> {
+    let usd = |cost: i64| RawValue::from_string(dollars(cost, 0));
+    let row = |row: &Row| {
+        let found = row.found.as_ref().ok();
+        let pair = |at: usize| -> serde_json::Result<Pair> {
+            let counted = found.map(|found| found.counted[at].clone()).unwrap_or_default();
+            let told_usd = found.and_then(|found| found.told[at]).map(usd).transpose()?;
+            Ok(Pair { counted_usd: usd(counted.cost)?, told_usd, missing: counted.missing })
+        };
+        Ok(JsonRow {
+            name: row.key.clone(),
+            verdict: found.map_or("no answer", |found| found.verdict.as_str()),
+            difference_usd: found
+                .filter(|found| found.period.is_some())
+                .map(|found| usd(found.difference))
+                .transpose()?,
+            day: pair(0)?,
+            week: pair(1)?,
+            month: pair(2)?,
+        })
+    };
+    let keys = rows.iter().map(row).collect::<serde_json::Result<_>>()?;
+    Ok(serde_json::to_string(&Keys { keys })? + "\n")
+}
