@@ -36,7 +36,8 @@ module completions {
     --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
-    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
+    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
+    --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]
@@ -383,6 +384,7 @@ module completions {
   # Show requests, attempts, tokens and cost of each key today (UTC)
   export extern "hermux stats" [
     --json                    # Print one JSON object
+    --reconcile               # Compare with what GET /key tells of each key: equal, missed here, or spent outside hermux
     --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
     --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
     --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
@@ -444,7 +446,8 @@ module completions {
     --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
-    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
+    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
+    --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]
@@ -507,7 +510,8 @@ module completions {
     --cors: string            # Let web pages of this origin use hermux, such as https://app.example, or * for all; may be repeated, or be a list with commas [env: HERMUX_CORS]
     --no-auth                 # Let everybody on this machine in; refused beyond loopback [env: HERMUX_NO_AUTH=true]
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
-    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys [env: HERMUX_NO_POLL=true]
+    --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
+    --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]
