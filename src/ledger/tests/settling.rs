@@ -78,7 +78,9 @@ fn the_queue_outlives_the_process_with_its_tries() {
     let waiting = queue(&ledger);
     let shown: Vec<_> = waiting.iter().map(|entry| (entry.generation.as_str(), entry.tries)).collect();
     assert_eq!(shown, [("gen-2", 0), ("gen-1", 3)], "in the order in which they are due");
-    waiting.iter().for_each(|entry| ledger.settle(entry, Found::Never));
+    for entry in &waiting {
+        ledger.settle(entry, Found::Never);
+    }
     assert!(queue(&ledger).is_empty());
     assert_eq!((total(directory.path()).unsettled, total(directory.path()).cost), (2, 0));
 }
