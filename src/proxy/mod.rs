@@ -244,7 +244,8 @@ impl Worker {
         };
         let owner = self.owner(&route, body.beginning(), &wanted);
         let bounded = allowance.as_ref().filter(|_| route.inference);
-        let charge = bounded.map(|own| allowance::charge(own, &body, self.shared.clock.now())).transpose()?;
+        let now = || self.shared.clock.now();
+        let charge = bounded.map(|own| allowance::charge(own, &parts.headers, &body, now())).transpose()?;
         // An answer that is to be read here must not come compressed.
         let is_read = sees_some || (route.makes.is_some() && !route.inference);
         let plain = is_read.then(|| owned::wanting_plain(&parts.headers, sees_some));
