@@ -79,7 +79,10 @@ pub(super) fn admit(
         let is_below = |known: &str| {
             path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        return RUNS_NONE.iter().any(|known| is_below(known)).then_some(false).ok_or(Refusal::Unseen);
+        // A preset names the models that it runs, so whoever makes one chooses them.
+        let chooses = !terms.models.is_empty() && is_below("/presets");
+        let runs_none = !chooses && RUNS_NONE.iter().any(|known| is_below(known));
+        return runs_none.then_some(false).ok_or(Refusal::Unseen);
     }
     if terms.models.is_empty() {
         return Ok(false);

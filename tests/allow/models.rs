@@ -55,6 +55,23 @@ fn a_model_is_found_wherever_a_request_names_it() {
 }
 
 #[test]
+fn who_may_use_a_preset_does_not_choose_its_models() {
+    let upstream = Upstream::answering(chat);
+    let hermux = bounded(&upstream, "models=@preset/mine").start();
+    let body = r#"{"model":"evil/large","messages":[]}"#;
+    for path in
+        ["/v1/presets/mine/chat/completions", "/v1/presets/mine/messages", "/v1/Presets/mine/responses"]
+    {
+        assert_eq!(hermux.ask(&Request::post(path, body)).status(), 403, "{path}");
+    }
+    assert_eq!(upstream.requests(), 0);
+    assert_eq!(hermux.ask(&of("@preset/mine")).status(), 200);
+    assert_eq!(hermux.ask(&Request::get("/v1/presets/mine")).status(), 200);
+    let hermux = bounded(&upstream, "rpm=60").start();
+    assert_eq!(hermux.ask(&Request::post("/v1/presets/mine/messages", body)).status(), 200);
+}
+
+#[test]
 fn what_may_be_read_as_a_form_too_names_no_model_for_certain() {
     let upstream = Upstream::answering(chat);
     let hermux = bounded(&upstream, "models=acme/*").start();
@@ -103,7 +120,7 @@ fn a_way_to_run_models_that_is_not_seen_through_is_closed() {
         assert_eq!(hermux.ask(&Request::post(path, body)).status(), 403, "{path}");
     }
     assert_eq!(upstream.requests(), 0);
-    for path in ["/v1/messages/count_tokens", "/v1/files", "/v1/presets/mine/messages"] {
+    for path in ["/v1/messages/count_tokens", "/v1/files"] {
         assert_eq!(hermux.ask(&Request::post(path, body)).status(), 200, "{path}");
     }
     assert_eq!(hermux.ask(&Request::get("/v1/batches")).status(), 200);
