@@ -128,6 +128,33 @@ fn each_protocol_is_spoken_with_who_asks_for_it() {
 }
 
 #[test]
+fn addresses_of_videos_lead_back_over_tls() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.json(200, r#"{"id":"job-1","polling_url":"https://openrouter.ai/api/v1/videos/job-1"}"#);
+    });
+    let (hermux, identity) = started(&upstream);
+    let polling_url = |body: &[u8]| {
+        let told: serde_json::Value = serde_json::from_slice(body).unwrap();
+        told["polling_url"].as_str().unwrap().to_owned()
+    };
+    let ask = |request: Request| {
+        let mut caller = connect(&hermux, &identity);
+        caller.send(request.bytes());
+        polling_url(caller.answer().1.as_bytes())
+    };
+    // Whoever follows it sends the access token there.
+    let own = ask(Request::post("/v1/videos", "{}"));
+    assert!(own.starts_with("https://") && own.ends_with("/api/v1/videos/job-1"), "{own}");
+    let before = ask(Request::post("/v1/videos", "{}").header("X-Forwarded-Proto", "http"));
+    assert!(before.starts_with("http://"), "callers of what stands before hermux speak to that: {before}");
+
+    let mut h2 = h2(&hermux, &identity);
+    let mut asked = h2.send("GET", "/v1/videos/job-1", None);
+    assert_eq!(asked.head().unwrap().status(), 200);
+    assert_eq!(polling_url(&asked.whole()), "https://localhost/api/v1/videos/job-1");
+}
+
+#[test]
 fn all_that_was_written_arrives_before_a_cut_and_the_cut_is_seen() {
     let upstream = Upstream::start();
     let (hermux, identity) = started(&upstream);
