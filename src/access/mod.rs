@@ -5,7 +5,7 @@ pub mod file;
 mod terms;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
@@ -87,7 +87,8 @@ impl Access {
     }
 
     /// Goes on with what was counted `before` a change of the file; to be called before any request was let in. Tells whose
-    /// use was not counted until now.
+    /// use was not counted until now. Of callers who are gone the counts stay, for they may come back while requests of
+    /// theirs are under way.
     pub fn go_on_from(&mut self, before: &Self) -> Vec<Arc<str>> {
         for caller in self.callers.values_mut() {
             let Some(allowance) = caller.allowance.as_ref().filter(|allowance| allowance.is_counted()) else {
@@ -103,6 +104,13 @@ impl Access {
             match before.counts.get(name) {
                 Some(before) => *counts = Arc::clone(before),
                 None => new.push(Arc::clone(name)),
+            }
+        }
+        // A caller who is still there without bounds uses what nobody counts, so those counts would be wrong.
+        let there: HashSet<&str> = self.callers.values().map(|caller| &*caller.name).collect();
+        for (name, counts) in &before.counts {
+            if !there.contains(&**name) {
+                self.counts.insert(Arc::clone(name), Arc::clone(counts));
             }
         }
         new
@@ -398,6 +406,28 @@ mod tests {
         assert!(take(&after, "a2") && !take(&after, "a2"));
         after.restore("bob", &UsedUp { requests: 4, ..UsedUp::default() }, Time(0));
         assert!(take(&after, "b") && !take(&after, "b"));
+    }
+
+    #[test]
+    fn who_was_gone_for_a_while_goes_on_with_what_was_under_way() {
+        let ann = || Access::new([token("a", "ann", Some(2))]);
+        let used = |access: &Access| {
+            let caller = access.callers.values().next().unwrap();
+            caller.allowance.as_ref().unwrap().used(Time(0)).unwrap().requests
+        };
+        let before = ann();
+        assert!(take(&before, "a"));
+        let mut gone = Access::default();
+        assert!(gone.go_on_from(&before).is_empty());
+        assert!(take(&before, "a"), "a request that began before the change");
+        let mut again = ann();
+        assert!(again.go_on_from(&gone).is_empty(), "it never was uncounted");
+        assert_eq!(used(&again), 2);
+        assert!(!take(&again, "a"));
+
+        let mut unbounded = Access::new([token("a", "ann", None)]);
+        unbounded.go_on_from(&before);
+        assert_eq!(ann().go_on_from(&unbounded), ["ann".into()], "the ledger knows what was used meanwhile");
     }
 
     #[test]

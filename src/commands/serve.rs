@@ -125,7 +125,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
         breakers,
         room,
         ledger,
-        settings: proxy_settings(config),
+        settings: proxy_settings(config, tls.is_some() && sockets.tcp().next().is_some()),
         remembering: Mutex::default(),
         bounds: Bounds::default(),
         ready: AtomicBool::new(true),
@@ -244,9 +244,10 @@ fn asking(
     Ok(Some((poll, settle)))
 }
 
-fn proxy_settings(config: &Config) -> Settings {
+fn proxy_settings(config: &Config, tls: bool) -> Settings {
     Settings {
         base: config.upstream.base.clone(),
+        tls,
         no_auth: config.no_auth,
         replay_bytes: config.replay_bytes,
         replay_total: config.replay_total,

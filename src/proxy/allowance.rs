@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 
 use super::body::RequestBody;
@@ -79,7 +79,10 @@ pub(super) fn admit(
         let is_below = |known: &str| {
             path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        return RUNS_NONE.iter().any(|known| is_below(known)).then_some(false).ok_or(Refusal::Unseen);
+        // A preset names the models that it runs, so whoever makes one chooses them.
+        let chooses = !terms.models.is_empty() && is_below("/presets");
+        let runs_none = !chooses && RUNS_NONE.iter().any(|known| is_below(known));
+        return runs_none.then_some(false).ok_or(Refusal::Unseen);
     }
     if terms.models.is_empty() {
         return Ok(false);
@@ -93,25 +96,48 @@ pub(super) fn admit(
 }
 
 /// Counts a request of inference once it is known what it runs.
-pub(super) fn charge(allowance: &Arc<Allowance>, body: &RequestBody, now: Time) -> Result<Charge, Refusal> {
-    may_run(&allowance.terms, body.is_whole().then(|| body.beginning()))?;
+pub(super) fn charge(
+    allowance: &Arc<Allowance>,
+    headers: &HeaderMap,
+    body: &RequestBody,
+    now: Time,
+) -> Result<Charge, Refusal> {
+    may_run(&allowance.terms, headers, body.is_whole().then(|| body.beginning()))?;
     allowance.take(now).map_err(|over| Refusal::over(over, now))?;
     Ok(Charge { allowance: Arc::clone(allowance), at: now, left: Cell::new(false) })
 }
 
 /// Refuses a request of inference that runs, or may run, a model that its caller may not use. `body` is all of it, or none
 /// where it is too large to be kept.
-fn may_run(terms: &Terms, body: Option<&[u8]>) -> Result<(), Refusal> {
+fn may_run(terms: &Terms, headers: &HeaderMap, body: Option<&[u8]>) -> Result<(), Refusal> {
     if terms.models.is_empty() {
         return Ok(());
     }
+    if !is_said_to_be_json(headers) {
+        return Err(UNREADABLE);
+    }
     let body = body.ok_or(Refusal::ModelsUnclear("the request is too large to find its models in it"))?;
-    let models = catalogue::models_of(body)
-        .ok_or(Refusal::ModelsUnclear("those of the request can't be read; send them in a JSON object"))?;
+    let models = catalogue::models_of(body).ok_or(UNREADABLE)?;
     if models.is_empty() {
         return Err(Refusal::ModelsUnclear("the request names none"));
     }
     models.iter().try_for_each(|model| may_use(terms, model))
+}
+
+const UNREADABLE: Refusal = Refusal::ModelsUnclear(
+    "those of the request can't be read; send them in a JSON object, as application/json, not encoded",
+);
+
+/// Whether nobody takes the body for something else than JSON: the same bytes may be a form too, with another model in it
+/// (`OpenRouter` API reference: transcriptions come as forms as well).
+fn is_said_to_be_json(headers: &HeaderMap) -> bool {
+    let is_json = |value: &HeaderValue| {
+        let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        kind.eq_ignore_ascii_case(b"application/json")
+    };
+    let is_plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.get_all(CONTENT_TYPE).iter().all(is_json)
+        && headers.get_all(CONTENT_ENCODING).iter().all(is_plain)
 }
 
 fn may_use(terms: &Terms, model: &str) -> Result<(), Refusal> {

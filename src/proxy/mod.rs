@@ -100,6 +100,8 @@ pub struct Bounds {
 pub struct Settings {
     /// What stands before `/v1` on upstream: `/api`.
     pub base: String,
+    /// Whether callers who come by TCP speak TLS.
+    pub tls: bool,
     /// Let everybody in, provided that Host and Origin are local.
     pub no_auth: bool,
     /// How much of an inference request's body is kept so that it can be read and sent again, bytes.
@@ -244,7 +246,8 @@ impl Worker {
         };
         let owner = self.owner(&route, body.beginning(), &wanted);
         let bounded = allowance.as_ref().filter(|_| route.inference);
-        let charge = bounded.map(|own| allowance::charge(own, &body, self.shared.clock.now())).transpose()?;
+        let now = || self.shared.clock.now();
+        let charge = bounded.map(|own| allowance::charge(own, &parts.headers, &body, now())).transpose()?;
         // An answer that is to be read here must not come compressed.
         let is_read = sees_some || (route.makes.is_some() && !route.inference);
         let plain = is_read.then(|| owned::wanting_plain(&parts.headers, sees_some));
@@ -348,7 +351,7 @@ impl Worker {
     ) -> ProxyBody {
         let Shared { affinity, clock, settings, .. } = &*self.shared;
         let upstream = self.upstream.authority();
-        let (host, scheme) = (owned::host_of(parts), owned::scheme_of(parts));
+        let (host, scheme) = (owned::host_of(parts), owned::scheme_of(parts, settings.tls));
         let site = Site { upstream: &upstream, base: &settings.base, host, scheme };
         owned::read(body, headers, kind, &site, |id| affinity.own(id, maker, clock.now())).await
     }

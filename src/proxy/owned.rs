@@ -89,12 +89,13 @@ pub(super) fn host_of(parts: &Parts) -> Option<&str> {
     (!host.is_empty() && host.bytes().all(is_fine)).then_some(host)
 }
 
-/// The scheme that a caller used: `http`, unless what ends TLS before hermux says otherwise (`X-Forwarded-Proto`). A caller
-/// who lies about it has its own access token to lose.
-pub(super) fn scheme_of(parts: &Parts) -> &'static str {
-    let said = parts.headers.get("x-forwarded-proto").map_or(&b""[..], HeaderValue::as_bytes);
-    let nearest_caller = said.split(|&byte| byte == b',').next().unwrap_or_default();
-    if nearest_caller.trim_ascii().eq_ignore_ascii_case(b"https") { "https" } else { "http" }
+/// The scheme that a caller used: that of the socket, unless what stands before hermux says otherwise
+/// (`X-Forwarded-Proto`). A caller who lies about it has its own access token to lose.
+pub(super) fn scheme_of(parts: &Parts, tls: bool) -> &'static str {
+    let said = parts.headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
+    let nearest_caller =
+        said.and_then(|said| said.split(|&byte| byte == b',').next()).map(<[u8]>::trim_ascii);
+    if nearest_caller.map_or(tls, |scheme| scheme.eq_ignore_ascii_case(b"https")) { "https" } else { "http" }
 }
 
 /// Reads the answer that tells of a resource of `kind`: gives each id in it to `own`, and makes addresses that are to

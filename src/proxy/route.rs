@@ -338,6 +338,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_plain_at_once_would_pass_every_question_too() {
+        for (mount, _) in super::MOUNTS {
+            for (below, _) in super::INFERENCE {
+                let path = format!("{mount}{below}");
+                let uri: Uri = format!("{path}?id=gen-1").parse().unwrap();
+                let plain = super::spelled_plainly(&Method::POST, uri.path(), uri.query()).unwrap();
+                assert!(!path.contains(['%', '\\']) && !path.contains("//"));
+                assert!(!super::is_devious(path.as_bytes()) && !super::is_management(below.as_bytes()));
+                assert_eq!(super::own(&Method::POST, plain.mount, below, below.as_bytes()), None);
+                assert_eq!(super::mounted(&path), Some((below, plain.mount)));
+                let bound = super::resource::bound(below, uri.query());
+                assert_eq!((plain.resource, plain.makes), (bound.resource, bound.makes), "{path}");
+            }
+        }
+        for path in [
+            "/v1/chat/completions/",
+            "/v1/chat%2Fcompletions",
+            "/v1//messages",
+            "/v1/./messages",
+            "/V1/messages",
+        ] {
+            assert_eq!(super::spelled_plainly(&Method::POST, path, None), None, "{path}");
+        }
+        assert_eq!(super::spelled_plainly(&Method::PUT, "/v1/messages", None), None);
+    }
+
+    #[test]
     fn both_mounts_lead_to_the_same_place() {
         for target in ["/api/v1/messages?beta=true", "/v1/messages?beta=true"] {
             assert_eq!(route(target), Ok(("/messages".to_owned(), Mount::V1, true, Dialect::Messages)));

@@ -154,3 +154,69 @@ impl<I: Stream> AsyncWrite for Io<I> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::super::Stream;
+    use super::super::state::State;
+    use super::{H2_PREFACE, Io, sniff};
+
+    impl Stream for DuplexStream {
+        fn break_off(&self) {}
+    }
+
+    /// What is read of a connection that brings these pieces one after the other, `room` bytes at most at once, and whether
+    /// it is taken for HTTP/2.
+    fn read(pieces: &[&[u8]], room: usize) -> Option<(Vec<u8>, bool)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut theirs, mut ours) = duplex(4096);
+            let send = async {
+                for piece in pieces {
+                    theirs.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                drop(theirs);
+            };
+            let receive = async {
+                let sniffed = sniff(&mut ours).await.unwrap()?;
+                let mut io = Io::new(ours, sniffed.prefix, Rc::new(State::new(0, Rc::default())));
+                let (mut all, mut piece) = (Vec::new(), vec![0; room]);
+                loop {
+                    let length = io.read(&mut piece).await.unwrap();
+                    if length == 0 {
+                        return Some((all, sniffed.is_h2));
+                    }
+                    all.extend_from_slice(&piece[..length]);
+                }
+            };
+            tokio::join!(send, receive).1
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_or_doubled_however_the_first_ones_come(
+            of_preface in 0..=H2_PREFACE.len(), more in prop::collection::vec(any::<u8>(), 0..60),
+            cuts in prop::collection::vec(0_usize..84, 0..6), room in 1_usize..64,
+        ) {
+            let sent = [&H2_PREFACE[..of_preface], &more].concat();
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(sent.len())).collect();
+            cuts.extend([0, sent.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<_> = cuts.windows(2).map(|ends| &sent[ends[0]..ends[1]]).filter(|piece| !piece.is_empty()).collect();
+            match read(&pieces, room) {
+                Some((read, is_h2)) => {
+                    prop_assert_eq!(&read, &sent);
+                    prop_assert_eq!(is_h2, sent.starts_with(H2_PREFACE));
+                }
+                None => prop_assert!(H2_PREFACE.starts_with(&sent) && sent.len() < H2_PREFACE.len(), "it left before"),
+            }
+        }
+    }
+}

@@ -55,6 +55,54 @@ fn a_model_is_found_wherever_a_request_names_it() {
 }
 
 #[test]
+fn who_may_use_a_preset_does_not_choose_its_models() {
+    let upstream = Upstream::answering(chat);
+    let hermux = bounded(&upstream, "models=@preset/mine").start();
+    let body = r#"{"model":"evil/large","messages":[]}"#;
+    for path in
+        ["/v1/presets/mine/chat/completions", "/v1/presets/mine/messages", "/v1/Presets/mine/responses"]
+    {
+        assert_eq!(hermux.ask(&Request::post(path, body)).status(), 403, "{path}");
+    }
+    assert_eq!(upstream.requests(), 0);
+    assert_eq!(hermux.ask(&of("@preset/mine")).status(), 200);
+    assert_eq!(hermux.ask(&Request::get("/v1/presets/mine")).status(), 200);
+    let hermux = bounded(&upstream, "rpm=60").start();
+    assert_eq!(hermux.ask(&Request::post("/v1/presets/mine/messages", body)).status(), 200);
+}
+
+#[test]
+fn what_may_be_read_as_a_form_too_names_no_model_for_certain() {
+    let upstream = Upstream::answering(chat);
+    let hermux = bounded(&upstream, "models=acme/*").start();
+    // JSON to a lenient reader, and a form that asks for another model to who goes by the type.
+    let both = "{\"model\":\"acme/small\",\"x\":\"\r\n--part\r\ncontent-disposition: form-data; name=model\r\n\r\n\
+                evil/large\r\n--part--\r\n\"}";
+    let ask = |headers: &[(&str, &str)], body: &str| {
+        let request = Request::post("/v1/audio/transcriptions", body).without("content-type");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        hermux.ask(&request)
+    };
+    for headers in [
+        &[("content-type", "multipart/form-data; boundary=part")][..],
+        &[("content-type", "application/json"), ("content-type", "multipart/form-data; boundary=part")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+        &[("content-encoding", "deflate")],
+    ] {
+        let refused = ask(headers, both);
+        assert_eq!(refused.status(), 403, "{headers:?}");
+        assert!(said(&refused).contains("application/json"), "{}", said(&refused));
+    }
+    assert_eq!(upstream.requests(), 0);
+    let plain = r#"{"model":"acme/small"}"#;
+    for headers in
+        [&[][..], &[("content-type", "Application/JSON ; charset=utf-8"), ("content-encoding", "identity")]]
+    {
+        assert_eq!(ask(headers, plain).status(), 200, "{headers:?}");
+    }
+}
+
+#[test]
 fn a_way_to_run_models_that_is_not_seen_through_is_closed() {
     let upstream = Upstream::answering(chat);
     let hermux = bounded(&upstream, "models=acme/*").start();
@@ -72,7 +120,7 @@ fn a_way_to_run_models_that_is_not_seen_through_is_closed() {
         assert_eq!(hermux.ask(&Request::post(path, body)).status(), 403, "{path}");
     }
     assert_eq!(upstream.requests(), 0);
-    for path in ["/v1/messages/count_tokens", "/v1/files", "/v1/presets/mine/messages"] {
+    for path in ["/v1/messages/count_tokens", "/v1/files"] {
         assert_eq!(hermux.ask(&Request::post(path, body)).status(), 200, "{path}");
     }
     assert_eq!(hermux.ask(&Request::get("/v1/batches")).status(), 200);

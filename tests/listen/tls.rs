@@ -16,7 +16,7 @@ use crate::line::Line;
 use crate::support::h2::H2;
 use crate::support::hermux::write_private;
 use crate::support::wire::Got;
-use crate::support::{Connection, Hermux, PATIENCE, Request, Setup, Upstream, eventually, samples};
+use crate::support::{Connection, Hermux, PATIENCE, Request, Setup, TOKEN, Upstream, eventually, samples};
 
 /// A certificate for `localhost`, signed by itself, and its key, as PEM.
 struct Identity {
@@ -125,6 +125,77 @@ fn each_protocol_is_spoken_with_who_asks_for_it() {
         assert_eq!(asked.head().unwrap().status(), 200);
         assert_eq!(asked.whole(), samples::CHAT.as_bytes());
     }
+}
+
+#[test]
+fn pages_limits_and_tls_go_together_over_http_2() {
+    let upstream = Upstream::answering(chat);
+    let identity = identity();
+    let setup = secured(Setup::new(&upstream), &identity).flag("--cors", "https://app.example");
+    write_private(&setup.allow(), &format!("{TOKEN} name=tester rpm=21 models=acme/*\n"));
+    let hermux = setup.start();
+    let mut h2 = h2(&hermux, &identity);
+    let asked: Vec<_> = (0..40)
+        .map(|number| {
+            // Each second one is refused for its model, which counts for nothing.
+            let model = if number % 2 == 0 { "acme/small" } else { "evil/large" };
+            h2.send("POST", "/v1/chat/completions", Some(&format!(r#"{{"model":"{model}"}}"#)))
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for mut asked in asked {
+        let head = asked.head().unwrap();
+        assert_eq!(head.headers()["vary"], "Origin");
+        assert!(!head.headers().contains_key("access-control-allow-origin"), "it is of no page");
+        asked.whole();
+        statuses.push(head.status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![200; 20], vec![403; 20]].concat());
+    for status in [200, 429] {
+        let mut asked = h2.send("POST", "/v1/chat/completions", Some(r#"{"model":"acme/small"}"#));
+        assert_eq!(asked.head().unwrap().status(), status);
+    }
+    assert_eq!(upstream.requests(), 21);
+
+    let mut page = connect(&hermux, &identity);
+    let preflight = Request::new("OPTIONS", "/v1/chat/completions").without("authorization");
+    let preflight = preflight.header("Access-Control-Request-Method", "POST");
+    page.send(preflight.header("Origin", "https://app.example").bytes());
+    assert!(page.until("\r\n\r\n").starts_with("HTTP/1.1 204"), "a preflight costs nothing");
+    page.send(Request::chat(false).header("Origin", "https://app.example").bytes());
+    let (head, _) = page.answer();
+    assert!(
+        head.contains(" 429 ") && head.contains("access-control-allow-origin: https://app.example"),
+        "{head}"
+    );
+}
+
+#[test]
+fn addresses_of_videos_lead_back_over_tls() {
+    let upstream = Upstream::answering(|exchange| {
+        exchange.json(200, r#"{"id":"job-1","polling_url":"https://openrouter.ai/api/v1/videos/job-1"}"#);
+    });
+    let (hermux, identity) = started(&upstream);
+    let polling_url = |body: &[u8]| {
+        let told: serde_json::Value = serde_json::from_slice(body).unwrap();
+        told["polling_url"].as_str().unwrap().to_owned()
+    };
+    let ask = |request: Request| {
+        let mut caller = connect(&hermux, &identity);
+        caller.send(request.bytes());
+        polling_url(caller.answer().1.as_bytes())
+    };
+    // Whoever follows it sends the access token there.
+    let own = ask(Request::post("/v1/videos", "{}"));
+    assert!(own.starts_with("https://") && own.ends_with("/api/v1/videos/job-1"), "{own}");
+    let before = ask(Request::post("/v1/videos", "{}").header("X-Forwarded-Proto", "http"));
+    assert!(before.starts_with("http://"), "callers of what stands before hermux speak to that: {before}");
+
+    let mut h2 = h2(&hermux, &identity);
+    let mut asked = h2.send("GET", "/v1/videos/job-1", None);
+    assert_eq!(asked.head().unwrap().status(), 200);
+    assert_eq!(polling_url(&asked.whole()), "https://localhost/api/v1/videos/job-1");
 }
 
 #[test]
