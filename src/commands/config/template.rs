@@ -83,6 +83,8 @@ fn explained() -> Vec<Explained> {
 fn default(explained: &Explained) -> String {
     match explained.setting.default {
         "" => quoted(&explained.value),
+        // TOML knows no number with a zero before it, and the mode of a file is none.
+        default if default.starts_with('0') && default.len() > 1 => quoted(default),
         default if default.parse::<i64>().is_ok() || default.parse::<bool>().is_ok() => default.to_owned(),
         default => quoted(default),
     }
