@@ -285,7 +285,7 @@ const ALLOW_REVOKE: &str = "\
 Removes each line of the caller and nothing else. A running server refuses the token from the
 next second on; what is under way ends in its own time.
 
-Exit codes: 0 revoked, 1 no such caller, or the answer was no.
+Exit codes: 0 revoked, 1 the answer was no, 2 no such caller.
 
 Examples:
   hermux allow revoke ci
