@@ -77,6 +77,16 @@ fn to_revoke_is_asked_about_and_only_a_yes_does_it() {
 }
 
 #[test]
+fn to_revoke_a_token_that_stands_there_twice_tells_of_both_lines() {
+    let setup = Setup::url("http://127.0.0.1:9/api/v1");
+    write_private(&setup.allow(), &format!("{TOKEN} # ann\nother-token-0123456789\n{TOKEN} # ben\n"));
+    let question = "revoke `ben`, lines 1, 3 of allow.txt?";
+    let Some((shown, code)) = on_a_terminal(&setup, "revoke ben", Some(question), "y\n") else { return };
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(std::fs::read_to_string(setup.allow()).unwrap(), "other-token-0123456789\n");
+}
+
+#[test]
 fn a_list_is_no_wider_than_the_terminal_and_breaks_no_word() {
     let setup = Setup::url("http://127.0.0.1:9/api/v1");
     let limits = "models=openai/*,*:free rpm=20 daily_requests=5 daily_cost=0.25 keys=ann,bob";

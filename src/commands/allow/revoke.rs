@@ -23,15 +23,17 @@ pub(super) fn run(args: &AllowRevokeArgs, path: &Path, told: &mut dyn Write) -> 
         let problem = format!("{}: no such caller: {name}", path.display());
         return Err(Usage(format!("{problem}\nhint: `hermux allow list` shows the names and ids")).into());
     }
+    // A token that stands there again under another name would still let in.
+    let tokens: Vec<Digest> = found.iter().map(|entry| entry.digest).collect();
+    let found: Vec<&Entry> = entries.iter().filter(|entry| tokens.contains(&entry.digest)).collect();
     let lines: Vec<String> = found.iter().map(|entry| entry.line.to_string()).collect();
     let (lines, word) = (lines.join(", "), if found.len() == 1 { "line" } else { "lines" });
-    let question = format!("revoke `{}`, {word} {lines} of {}?", found[0].caller, path.display());
+    let question = format!("revoke `{name}`, {word} {lines} of {}?", path.display());
     if !args.yes && !agreed(&question)? {
         writeln!(told, "nothing was revoked")?;
         return Ok(ExitCode::FAILURE);
     }
     // Of what was shown: what was added meanwhile stays.
-    let tokens: Vec<Digest> = found.iter().map(|entry| entry.digest).collect();
     let removed = file::remove(path, &tokens)?;
     let lines = if removed == 1 { "line" } else { "lines" };
     writeln!(told, "revoked `{name}`: {removed} {lines} removed from {}", path.display())?;
