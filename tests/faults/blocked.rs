@@ -31,7 +31,7 @@ impl AsyncRead for Gated {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut gate = self.gate.lock().unwrap();
+        let mut gate = self.gate.lock().expect("nobody panics with it");
         if gate.is_shut {
             gate.waiting = Some(cx.waker().clone());
             return Poll::Pending;
