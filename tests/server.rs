@@ -1,6 +1,8 @@
 //! The server on a connection in memory and a clock that stands still while anything goes on: the time of a request's head,
 //! beside an answer that is still on its way out.
 
+#![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::io;
