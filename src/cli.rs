@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
@@ -285,7 +286,7 @@ const ALLOW_REVOKE: &str = "\
 Removes each line of the caller and nothing else. A running server refuses the token from the
 next second on; what is under way ends in its own time.
 
-Exit codes: 0 revoked, 1 no such caller, or the answer was no.
+Exit codes: 0 revoked, 1 the answer was no, 2 no such caller.
 
 Examples:
   hermux allow revoke ci
@@ -329,6 +330,12 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn parse() -> Cli {
     let typed: Vec<OsString> = std::env::args_os().collect();
+    // Said before anything could repeat it.
+    if typed.iter().skip(1).any(|word| word.to_str().is_some_and(is_secret)) {
+        let problem = "a key or an access token was typed as an argument, where other processes can see it\n\
+                       hint: it is asked for, or read from standard input; consider this one as no longer secret\n";
+        grouped(command()).error(ErrorKind::UnknownArgument, problem).exit();
+    }
     let mut command = grouped(command()).color(color_typed(&typed));
     let matches = command.try_get_matches_from_mut(typed).unwrap_or_else(|error| error.exit());
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
@@ -370,6 +377,14 @@ pub fn explained(flag: &clap::Arg) -> (String, Option<String>) {
     take("[env: ");
     let default = take("[default: ");
     (help.trim_end().to_owned(), default)
+}
+
+/// Whether `word`, or what follows its `=`, is as long as a key or an access token and begins as they do.
+fn is_secret(word: &str) -> bool {
+    let word = word.rsplit('=').next().unwrap_or(word);
+    word.len() > 40
+        && (word.starts_with("sk-or-") || word.starts_with("hmx_"))
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// What follows `--color`, since help is shown before anything is parsed.

@@ -136,8 +136,9 @@ pub fn edit<E: From<TextError>>(
     change: impl FnOnce(Option<&Text>) -> Result<Zeroizing<String>, E>,
 ) -> Result<(), E> {
     let unwritable = |cause| TextError::Unwritable { path: path.to_owned(), cause };
-    // What a link points to is edited, not the link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // What a link points to is edited, not the link; also where nothing stands there yet.
+    let pointed_to = || fs::read_link(path).map(|target| folder(path).join(target));
+    let target = fs::canonicalize(path).or_else(|_| pointed_to()).unwrap_or_else(|_| path.to_owned());
     let _lock = Lock::take(&target).map_err(unwritable)?;
     sweep(&target);
     let old = read(&target)?;

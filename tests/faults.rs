@@ -6,6 +6,8 @@ mod support;
 mod after;
 #[path = "faults/before.rs"]
 mod before;
+#[path = "faults/blocked.rs"]
+mod blocked;
 #[path = "faults/reuse.rs"]
 mod reuse;
 #[path = "faults/upload.rs"]

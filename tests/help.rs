@@ -90,6 +90,30 @@ fn a_slip_of_the_finger_is_answered_with_what_may_have_been_meant() {
     }
 }
 
+#[test]
+fn a_secret_typed_as_an_argument_is_not_said_again() {
+    let key = format!("sk-or-v1-{}", "0123456789abcdef".repeat(4));
+    let token = format!("hmx_{}", "A1b2C3d4".repeat(6));
+    for secret in [key, token] {
+        for words in [
+            &["keys", "add", &secret][..],
+            &["keys", "add", "ann", &secret],
+            &["keys", "add", &format!("--from-env={secret}")],
+            &["keys", "remove", &secret, "--yes"],
+            &["allow", "revoke", &secret, "--yes"],
+            &["allow", "check", &secret],
+            &["allow", "gen", &secret],
+            &[&secret],
+        ] {
+            let output = run(words);
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
+            assert!(!told.contains(&secret[..12]), "a secret was repeated");
+            assert!(told.contains("typed as an argument") && told.contains("\nhint: "), "{told}");
+        }
+    }
+}
+
 /// Whoever went away does not want to know, and it is no failure: `hermux … | head -1`.
 #[test]
 fn a_reader_that_went_away_is_met_with_silence() {

@@ -116,6 +116,15 @@ fn interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Whether a person says yes to `question`; nothing and an end of input are a no.
+fn agreed(question: &str) -> anyhow::Result<bool> {
+    if !interactive() {
+        return Err(Usage(format!("no terminal to ask: {question}\nhint: --yes does it unasked")).into());
+    }
+    let answer = asked_line(&format!("{question} [y/N]"))?;
+    Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// What a person answers to `question`; an end of input is an empty answer.
 fn asked_line(question: &str) -> anyhow::Result<String> {
     let answer = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact();

@@ -1,6 +1,6 @@
 //! Tables as hermux prints them: without lines; as wide as their content, but no wider than the terminal.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Column, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::terminal;
 
@@ -15,10 +15,32 @@ pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// Folds the cells of `table` where it would be wider than the terminal; in a file and a pipe lines stay whole.
+/// The longest word that is kept whole in a table, letters.
+const WHOLE: usize = 20;
+
+/// Folds the cells of `table` where it would be wider than the terminal, between words as long as that goes; in a file
+/// and a pipe lines stay whole.
 pub(super) fn fit(table: &mut Table) {
-    if let Some(width) = terminal::width() {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let Some(width) = terminal::width() else { return };
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let mut longest = vec![0; table.column_count()];
+    for row in table.header().into_iter().chain(table.row_iter()) {
+        for (longest, cell) in longest.iter_mut().zip(row.cell_iter()) {
+            let content = cell.content();
+            let words = content.split_whitespace().map(|word| word.chars().count());
+            *longest = words.max().unwrap_or(0).min(WHOLE).max(*longest);
+        }
+    }
+    let least = |(column, longest): (&Column, usize)| {
+        u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(column.padding_width())
+    };
+    let least: Vec<_> = table.column_iter().zip(longest).map(least).collect();
+    // Where not even the words have room they are broken, rather than the lines.
+    if least.iter().copied().fold(0, u16::saturating_add) > width {
+        return;
+    }
+    for (column, least) in table.column_iter_mut().zip(least) {
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
     }
 }
 

@@ -405,6 +405,16 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_of_an_escape_of_an_escape_costs_no_more_than_as_many_of_their_own() {
+        // Were each layer a pass over the rest, these would be 10^13 steps: hours on any machine, not moments.
+        let nested = format!("%{}2e", "25".repeat(4 << 20));
+        let (sender, decoded) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(super::decode_wholly(&nested)));
+        let decoded = decoded.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(decoded.as_deref(), Ok(&b"."[..]));
+    }
+
+    #[test]
     fn what_only_management_keys_may_use_is_refused() {
         for target in [
             "/api/v1/keys",

@@ -77,10 +77,11 @@ impl State {
         }
     }
 
-    /// Since when a request's head is incomplete, where that is so. On HTTP/2 bytes may be pings, so
-    /// there the idle time alone counts.
+    /// Since when a request's head is incomplete, where that is so. While an answer is still being flushed, what arrives
+    /// is pipelined and waits its turn. On HTTP/2 bytes may be pings, so there the idle time alone counts.
     pub(crate) fn slow_since(&self) -> Option<u64> {
-        if self.is_h2.get() || self.in_flight.get() > 0 { None } else { self.head_since.get() }
+        let waits = self.is_h2.get() || self.in_flight.get() > 0 || self.blocked.get();
+        if waits { None } else { self.head_since.get() }
     }
 
     /// Since when there is no request, where that is so.
@@ -89,8 +90,7 @@ impl State {
     }
 
     pub(super) fn bytes_arrived(&self) {
-        // While an answer is still being flushed, what arrives is pipelined and waits its turn.
-        if self.in_flight.get() == 0 && !self.blocked.get() && self.head_since.get().is_none() {
+        if self.in_flight.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(self.ticker.now()));
         }
     }
@@ -100,8 +100,12 @@ impl State {
     }
 
     pub(super) fn set_blocked(&self, blocked: bool) {
-        self.blocked.set(blocked);
+        let was_blocked = self.blocked.replace(blocked);
         if !blocked {
+            // What waited for its turn has its time from now on.
+            if was_blocked && self.head_since.get().is_some() {
+                self.head_since.set(Some(self.ticker.now()));
+            }
             // A caller that still takes the tail of its last answer is not idle. On HTTP/2 the server's own
             // frames, pings say, would pass for that.
             if !self.is_h2.get() && self.in_flight.get() == 0 {

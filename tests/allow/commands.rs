@@ -159,6 +159,10 @@ fn list_shows_every_line_with_its_use_and_no_token() {
     assert!(hermux::clock::Clock::system().now().0 - last.as_millisecond() < 60_000);
     assert_eq!((&callers[1]["expired"], &callers[1]["id"]), (&true.into(), &digest.short().into()));
     assert_eq!((&callers[2]["requests_today"], &callers[2]["last_used"]), (&0.into(), &Value::Null));
+    // Whatever is not limited is null.
+    for limit in ["models", "rpm", "daily_requests", "daily_cost_usd", "keys", "expires"] {
+        assert_eq!(callers[2][limit], Value::Null, "{limit}");
+    }
 
     let table = allow(hermux.setup(), &["list"], "");
     for shown in [out(&table), out(&listed)] {
@@ -210,7 +214,7 @@ fn revoke_removes_the_lines_of_the_caller_and_nothing_else() {
     assert_eq!(unsure.status.code(), Some(2));
     assert!(told(&unsure).contains("--yes"), "{}", told(&unsure));
     let unknown = allow(&place, &["revoke", "cli", "--yes"], "");
-    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(unknown.status.code(), Some(2));
     assert!(
         told(&unknown).contains("no such caller") && told(&unknown).contains("hint: "),
         "{}",

@@ -67,11 +67,46 @@ fn to_revoke_is_asked_about_and_only_a_yes_does_it() {
     let lines = format!("{TOKEN} # ci\nother-token-0123456789 # other\nthird-token-0123456789 # ci\n");
     write_private(&setup.allow(), &lines);
     let question = "revoke `ci`, lines 1, 3 of allow.txt?";
-    let Some((shown, code)) = on_a_terminal(&setup, "revoke ci", Some(question), "n") else { return };
+    let Some((shown, code)) = on_a_terminal(&setup, "revoke ci", Some(question), "n\n") else { return };
     assert_eq!(code, 1);
-    assert!(shown.contains("nothing changed"), "{shown}");
+    assert!(shown.contains("nothing was revoked"), "{shown}");
     assert_eq!(std::fs::read_to_string(setup.allow()).unwrap(), lines);
-    let (shown, code) = on_a_terminal(&setup, "revoke ci", Some(question), "y").unwrap();
+    let (shown, code) = on_a_terminal(&setup, "revoke ci", Some(question), "Yes\n").unwrap();
     assert_eq!(code, 0, "{shown}");
     assert_eq!(std::fs::read_to_string(setup.allow()).unwrap(), "other-token-0123456789 # other\n");
+}
+
+#[test]
+fn to_revoke_a_token_that_stands_there_twice_tells_of_both_lines() {
+    let setup = Setup::url("http://127.0.0.1:9/api/v1");
+    write_private(&setup.allow(), &format!("{TOKEN} # ann\nother-token-0123456789\n{TOKEN} # ben\n"));
+    let question = "revoke `ben`, lines 1, 3 of allow.txt?";
+    let Some((shown, code)) = on_a_terminal(&setup, "revoke ben", Some(question), "y\n") else { return };
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(std::fs::read_to_string(setup.allow()).unwrap(), "other-token-0123456789\n");
+}
+
+#[test]
+fn a_list_is_no_wider_than_the_terminal_and_breaks_no_word() {
+    let setup = Setup::url("http://127.0.0.1:9/api/v1");
+    let limits = "models=openai/*,*:free rpm=20 daily_requests=5 daily_cost=0.25 keys=ann,bob";
+    write_private(&setup.allow(), &format!("{TOKEN} name=build-server expires=2030-01-01 {limits}\n"));
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("passed over, since there is no `script` here");
+        return;
+    }
+    let line = format!("stty rows 24 cols 100; exec '{}' allow list", env!("CARGO_BIN_EXE_hermux"));
+    let script = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .envs([("HOME", setup.directory()), ("SHELL", Path::new("/bin/sh"))])
+        .current_dir(setup.directory())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(script.stdout).unwrap();
+    let widest = shown.lines().map(|line| line.trim_end().chars().count()).max();
+    assert!(widest.is_some_and(|widest| widest <= 100), "{shown}");
+    for word in ["build-server", "requests", "daily_requests=5", "keys=ann,bob"] {
+        assert!(shown.contains(word), "{word} is not in one piece:\n{shown}");
+    }
 }

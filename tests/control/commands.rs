@@ -163,7 +163,7 @@ fn reset_needs_one_key_that_there_is_or_all() {
             assert_eq!(code(&keys(setup, arguments)), 2, "{arguments:?}");
         }
         let output = keys(setup, &["reset", "nobody"]);
-        assert_eq!(code(&output), 1);
+        assert_eq!(code(&output), 2);
         assert_eq!(told(&output), "error: no such key: nobody\nhint: `hermux keys list` shows their names\n");
         let output = keys(setup, &["reset", "ann"]);
         assert_eq!((code(&output), told(&output)), (0, "nothing rested: ann\n"));

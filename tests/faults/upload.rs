@@ -2,7 +2,7 @@
 
 use crate::support::h2::H2;
 use crate::support::hermux::answer;
-use crate::support::{Connection, End, Hermux, Request, Upstream, show};
+use crate::support::{Connection, End, Hermux, Request, Setup, Upstream, show};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -95,4 +95,42 @@ fn over_h2() {
         h2.begin_upload(path, &[b' '; 1000]).cancel();
         assert_nothing_complete(&hermux, &upstream, path);
     }
+}
+
+#[test]
+fn after_upstream_began_to_answer_it_is_no_complete_exchange() {
+    let upstream = Upstream::start();
+    let hermux = Setup::new(&upstream).variable("HERMUX_LOG", "hermux::request=debug").start();
+    let length = 64 * MEGABYTE;
+    let request = Request::new("POST", "/v1/files").header("Content-Length", &length.to_string());
+    let mut connection = hermux.connect();
+    connection.send(request.head());
+    connection.send(vec![0; MEGABYTE]);
+    let mut writer = connection.writer();
+    let writing = std::thread::spawn(move || writer.try_send(vec![0; length / 2]));
+    let mut exchange = upstream.next();
+    exchange.wire.bytes_at_least(MEGABYTE);
+    exchange.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    connection.answer();
+    assert_eq!(connection.bytes(5), b"hello");
+    let mut answering = exchange.wire.writer();
+    let reading = std::thread::spawn(move || exchange.wire.rest().1);
+    writing.join().unwrap().expect("the upload goes on beside the answer");
+
+    // The caller says no more, and would read the rest of the answer.
+    connection.finish_sending();
+    assert_ne!(reading.join().unwrap(), End::Complete, "the upload arrived as complete");
+    answering.try_send("0\r\n\r\n").ok();
+    assert_ne!(connection.rest().1, End::Complete, "the answer to half an upload ended well");
+    let line = hermux.wait_for_line("/files");
+    assert!(line.contains("outcome=\"cancelled\"") && line.contains("bytes=5"), "{line}");
+    let sum = hermux.stats_when("one attempt", |sum| sum.attempts == 1);
+    assert_eq!(sum.requests, 1);
+    // Nothing hangs: neither a connection upstream that could be used again, nor the server at its end.
+    let (mut next, exchange) = hermux.open(&Request::get("/v1/models"), &upstream);
+    assert_eq!(exchange.connection, 2);
+    exchange.json(200, "{}");
+    assert_eq!(answer(&mut next).status(), 200);
+    drop(next);
+    hermux.stop();
 }

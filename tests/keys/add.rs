@@ -32,13 +32,21 @@ fn a_key_that_openrouter_refuses_or_that_manages_keys_is_not_added() {
     scenario.accounts[0].keys[0].disabled = true;
     scenario.accounts[1].keys[0].management = true;
     let (_simulator, setup) = place(scenario, &csv(&["cay"]));
-    for (name, why) in [
-        ("ann", "OpenRouter refuses it: it is mistyped, disabled, expired or deleted"),
-        ("ben", "it is a management key, which serves no requests"),
+    for (name, why, cure) in [
+        (
+            "ann",
+            "OpenRouter refuses it: it is mistyped, disabled, expired or deleted",
+            "copy the key once more",
+        ),
+        // To write it all the same would be of no use.
+        ("ben", "it is a management key, which serves no requests", "make another API key"),
     ] {
         let (code, _, told) = keys_with(&setup, &["add", name, "--stdin"], &secret(name));
         assert_eq!(code, 1);
-        assert!(told.starts_with(&format!("error: not added: `{name}`, since {why}\nhint: ")), "{told}");
+        assert!(
+            told.starts_with(&format!("error: not added: `{name}`, since {why}\nhint: {cure}")),
+            "{told}"
+        );
         assert_eq!(text(&setup), csv(&["cay"]));
     }
     let (code, _, told) = keys_with(&setup, &["add", "ann", "--stdin", "--no-check"], &secret("ann"));

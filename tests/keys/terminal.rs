@@ -132,6 +132,17 @@ fn add_refuses_a_name_that_is_there_before_it_asks_for_the_key() {
 }
 
 #[test]
+fn add_asks_for_no_key_with_a_key_on_the_screen() {
+    let (_simulator, setup) = place(Scenario::default(), &csv(&["ben"]));
+    let Some(mut terminal) = Terminal::open(&setup, "add") else { return };
+    terminal.wait_for("Name of the key");
+    terminal.type_line("sk-or-v1-12");
+    let (shown, code) = terminal.end();
+    assert_eq!(code, "2", "{shown}");
+    assert!(shown.contains("the name looks like a key") && !shown.contains("not shown"), "{shown}");
+}
+
+#[test]
 fn remove_asks_and_does_what_it_is_told() {
     for (answer, code, after) in [
         ("y", "0", csv(&["ben"])),

@@ -34,13 +34,20 @@ impl H2 {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        Self::over_as(&h2::client::Builder::new(), connect)
+    }
+
+    /// The same as `client` says.
+    pub(crate) fn over_as<S>(client: &h2::client::Builder, connect: impl Future<Output = S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::spawn(move || runtime.block_on(stopped));
         let send = wait(&handle, async {
-            let (send, connection) =
-                h2::client::handshake(connect.await).await.expect("the server speaks HTTP/2");
+            let (send, connection) = client.handshake(connect.await).await.expect("the server speaks HTTP/2");
             tokio::spawn(connection);
             send
         });

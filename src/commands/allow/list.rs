@@ -1,12 +1,11 @@
 //! `hermux allow list`: each access token's caller, form, limits and use, as a table or as JSON; never the token.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::CellAlignment;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,6 +15,7 @@ use crate::access::file::{self, Entry};
 use crate::cli::AllowListArgs;
 use crate::clock::Time;
 use crate::commands::stats::dollars;
+use crate::commands::table;
 use crate::ledger::query;
 use crate::ledger::{CallerUse, LastUse};
 use crate::proxy;
@@ -33,7 +33,7 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let entries = file::entries(path)?;
     let used = query::callers_at(data_dir, now, proxy::runs_model)?;
-    let text = if args.json { json(&entries, &used, now)? } else { table(&entries, &used, path, now) };
+    let text = if args.json { json(&entries, &used, now)? } else { shown(&entries, &used, path, now) };
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -52,7 +52,7 @@ struct Row<'a> {
     form: &'static str,
     expires: Option<String>,
     expired: bool,
-    models: &'a [Box<str>],
+    models: Option<&'a [Box<str>]>,
     rpm: Option<u32>,
     daily_requests: Option<u64>,
     /// Written digit by digit: a float would not be exact.
@@ -77,7 +77,7 @@ fn json(entries: &[Entry], used: &HashMap<Box<str>, CallerUse>, now: Time) -> se
         form: entry.form.word(),
         expires: entry.terms.get(Attribute::Expires),
         expired: entry.terms.has_expired(now),
-        models: &entry.terms.models,
+        models: Some(&*entry.terms.models).filter(|models| !models.is_empty()),
         rpm: entry.terms.rpm,
         daily_requests: entry.terms.daily_requests,
         daily_cost_usd,
@@ -92,19 +92,15 @@ fn json(entries: &[Entry], used: &HashMap<Box<str>, CallerUse>, now: Time) -> se
     Ok(serde_json::to_string(&Shown { callers: rows.collect() })? + "\n")
 }
 
-fn table(entries: &[Entry], used: &HashMap<Box<str>, CallerUse>, path: &Path, now: Time) -> String {
+fn shown(entries: &[Entry], used: &HashMap<Box<str>, CallerUse>, path: &Path, now: Time) -> String {
     if entries.is_empty() {
         return format!(
             "no access tokens in {}\nhint: make one with: hermux allow gen NAME\n",
             path.display()
         );
     }
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty()
-        .set_header(["name", "id", "form", "requests today", "USD today", "last used", "expires", "limits"]);
+    let header = ["name", "id", "form", "requests today", "USD today", "last used", "expires", "limits"];
+    let mut table = table::table(header);
     for entry in entries {
         let used = used.get(&*entry.caller).cloned().unwrap_or_default();
         let expires = match entry.terms.expires {
@@ -134,11 +130,7 @@ fn table(entries: &[Entry], used: &HashMap<Box<str>, CallerUse>, path: &Path, no
     for column in table.column_iter_mut().skip(3).take(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = String::new();
-    for line in table.lines() {
-        let _ = writeln!(text, "{}", line.trim());
-    }
-    text
+    table::lines(table)
 }
 
 /// `2026-11-22 10:31 UTC`.

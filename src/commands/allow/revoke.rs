@@ -4,12 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
-
 use crate::access::Digest;
 use crate::access::file::{self, Entry};
 use crate::cli::AllowRevokeArgs;
-use crate::commands::{Usage, interactive};
+use crate::commands::{Usage, agreed};
 
 /// Removes the lines of the caller, or of the one token with these first digits, from the file at `path`.
 pub(super) fn run(args: &AllowRevokeArgs, path: &Path, told: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -22,30 +20,22 @@ pub(super) fn run(args: &AllowRevokeArgs, path: &Path, told: &mut dyn Write) -> 
         of_caller
     };
     if found.is_empty() {
-        return Err(anyhow!(
-            "no such caller in {}: {name}\nhint: `hermux allow list` shows the names and ids",
-            path.display()
-        ));
+        let problem = format!("{}: no such caller: {name}", path.display());
+        return Err(Usage(format!("{problem}\nhint: `hermux allow list` shows the names and ids")).into());
     }
-    if !args.yes && !agreed(&found, path)? {
-        writeln!(told, "nothing changed")?;
+    // A token that stands there again under another name would still let in.
+    let tokens: Vec<Digest> = found.iter().map(|entry| entry.digest).collect();
+    let found: Vec<&Entry> = entries.iter().filter(|entry| tokens.contains(&entry.digest)).collect();
+    let lines: Vec<String> = found.iter().map(|entry| entry.line.to_string()).collect();
+    let (lines, word) = (lines.join(", "), if found.len() == 1 { "line" } else { "lines" });
+    let question = format!("revoke `{name}`, {word} {lines} of {}?", path.display());
+    if !args.yes && !agreed(&question)? {
+        writeln!(told, "nothing was revoked")?;
         return Ok(ExitCode::FAILURE);
     }
     // Of what was shown: what was added meanwhile stays.
-    let tokens: Vec<Digest> = found.iter().map(|entry| entry.digest).collect();
     let removed = file::remove(path, &tokens)?;
     let lines = if removed == 1 { "line" } else { "lines" };
     writeln!(told, "revoked `{name}`: {removed} {lines} removed from {}", path.display())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks the person at the terminal.
-fn agreed(found: &[&Entry], path: &Path) -> anyhow::Result<bool> {
-    if !interactive() {
-        return Err(Usage("no terminal to ask whether it is meant\nhint: say so with --yes".into()).into());
-    }
-    let lines: Vec<String> = found.iter().map(|entry| entry.line.to_string()).collect();
-    let (lines, word) = (lines.join(", "), if found.len() == 1 { "line" } else { "lines" });
-    let question = format!("revoke `{}`, {word} {lines} of {}?", found[0].caller, path.display());
-    dialoguer::Confirm::new().with_prompt(question).default(false).interact().context("can't ask")
 }

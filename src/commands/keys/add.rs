@@ -41,6 +41,10 @@ pub(super) fn run(
     };
     let path = files.tokens;
     let unfit = |problem| FileError::Unfit { path: path.to_owned(), problem };
+    // Nobody is asked for a key, with the key itself on the screen.
+    if name.as_str().contains("sk-or-") {
+        return Err(unfit(Problem::NameIsKey).into());
+    }
     if let Some(row) = rows.iter().find(|row| row.name == name) {
         return Err(unfit(Problem::NameTwice { name, first: row.line }).into());
     }
@@ -70,11 +74,14 @@ pub(super) fn put(
         match said {
             Err(why) => writeln!(told, "warning: OpenRouter could not be asked about the key: {why}")?,
             Ok(said) => match (said.unfit(clock.now()), said) {
-                (Some(why), _) => {
-                    return Err(anyhow!(
-                        "not added: `{name}`, since {why}\nhint: copy the key once more from openrouter.ai; \
-                         --no-check adds it unasked"
-                    ));
+                (Some(why), said) => {
+                    let cure = match said {
+                        Said::Refused => {
+                            "copy the key once more from openrouter.ai; --no-check adds it unasked"
+                        }
+                        Said::Info(_) => "make another API key at https://openrouter.ai/settings/keys",
+                    };
+                    return Err(anyhow!("not added: `{name}`, since {why}\nhint: {cure}"));
                 }
                 (None, Said::Info(info)) => {
                     writeln!(told, "OpenRouter knows it: {}", words::about(&info, clock.now()))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::{KeysNameArgs, KeysRemoveArgs, KeysRenameArgs};
-use crate::commands::{Usage, asked_line, interactive};
+use crate::commands::{Usage, agreed};
 use crate::keys::KeyName;
 use crate::keys::file::{self, FileError};
 
@@ -16,17 +16,9 @@ pub(super) fn remove(args: &KeysRemoveArgs, path: &Path, told: &mut dyn Write) -
     if !file::list(path)?.rows.iter().any(|row| row.name == name) {
         return Err(FileError::NoSuchKey { path: path.to_owned(), name }.into());
     }
-    if !args.yes {
-        if !interactive() {
-            let problem =
-                "no terminal to ask whether the key is to be removed\nhint: --yes removes it unasked";
-            return Err(Usage(problem.into()).into());
-        }
-        let answer = asked_line(&format!("remove `{name}` from {}? [y/N]", path.display()))?;
-        if !matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
-            writeln!(told, "nothing was removed")?;
-            return Ok(ExitCode::FAILURE);
-        }
+    if !args.yes && !agreed(&format!("remove `{name}` from {}?", path.display()))? {
+        writeln!(told, "nothing was removed")?;
+        return Ok(ExitCode::FAILURE);
     }
     file::remove(path, &name)?;
     writeln!(told, "removed `{name}` from {}", path.display())?;

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use super::{Files, known};
 use crate::cli::KeysResetArgs;
 use crate::clock::Clock;
+use crate::commands::Usage;
 use crate::control::client;
 use crate::keys::file::Row;
 use crate::ledger::Ledger;
@@ -38,7 +39,8 @@ pub(super) fn run(
         (Some(ended), _) => writeln!(told, "ended the cooldowns of {ended} keys")?,
         (None, name) => {
             let name = name.unwrap_or_default();
-            return Err(anyhow!("no such key: {name}\nhint: `hermux keys list` shows their names"));
+            let hint = "hint: `hermux keys list` shows their names";
+            return Err(Usage(format!("no such key: {name}\n{hint}")).into());
         }
     }
     Ok(ExitCode::SUCCESS)
