@@ -74,6 +74,17 @@ impl UsageTap {
         Self { id: IdSearch::Over, ..Self::default() }
     }
 
+    /// Looks at a body that came whole: the same as [`feed`](Self::feed), and quicker where the body is plain JSON.
+    pub fn feed_whole(&mut self, body: &[u8]) {
+        match top_level(body) {
+            Some(found) => {
+                self.id.feed(body);
+                self.usage.learn(&found.unwrap_or_default());
+            }
+            None => self.feed(body),
+        }
+    }
+
     /// Looks at the next bytes of the body, however they were cut.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.id.feed(bytes);
@@ -148,6 +159,37 @@ impl UsageTap {
             _ => None,
         }
     }
+}
+
+/// What a whole JSON object says at its top level, where nothing is needed to know that but what stands behind it: the
+/// members that follow, then the end. None where a walk has to tell.
+fn top_level(body: &[u8]) -> Option<Option<Usage>> {
+    const KEY: usize = USAGE.len() + 2;
+    let text = body.trim_ascii();
+    if !text.starts_with(b"{") || !text.ends_with(b"}") {
+        return None;
+    }
+    let Some(at) = FINDER.find(text) else { return Some(None) };
+    let behind = at + KEY;
+    if FINDER.find(&text[behind..]).is_some() {
+        return None;
+    }
+    let mut scanner = Scanner::from(text, behind);
+    scanner.eat(b':')?;
+    if scanner.peek()? != b'{' {
+        return None;
+    }
+    let begin = scanner.at();
+    let (usage, length) = whole_object(&text[begin..])?;
+    let mut scanner = Scanner::from(text, begin + length);
+    while scanner.peek()? == b',' {
+        scanner.eat(b',')?;
+        scanner.string()?;
+        scanner.eat(b':')?;
+        scanner.skip()?;
+    }
+    scanner.eat(b'}')?;
+    (scanner.at() == text.len()).then_some(Some(usage))
 }
 
 /// Where the first line of `bytes` ends, its line end not included.
@@ -320,10 +362,11 @@ fn whole_object(bytes: &[u8]) -> Option<(Usage, usize)> {
     let mut scanner = Scanner::new(&bytes[..bytes.len().min(LONGEST_OBJECT)]);
     let mut is_byok = false;
     scanner.object(|scanner, name| {
-        let value = scanner.value()?;
-        is_byok |= name == b"is_byok" && value == b"true";
-        usage.set(name, value);
-        Some(())
+        if name == b"is_byok" {
+            is_byok = scanner.value()? == b"true";
+            return Some(());
+        }
+        usage.field(name, scanner)
     })?;
     // Else it repeats the cost.
     usage.upstream_cost = usage.upstream_cost.filter(|_| is_byok);
@@ -398,51 +441,56 @@ impl Usage {
 
     /// Takes one field of a `usage` object (`OpenRouter` API reference: `ChatUsage`, `Usage` of
     /// Responses and of Messages). Fields that are unknown, null or of another type change nothing.
-    fn set(&mut self, name: &[u8], raw: &[u8]) {
+    fn field(&mut self, name: &[u8], scanner: &mut Scanner<'_>) -> Option<()> {
+        let is_nested = scanner.peek()? == b'{';
         match name {
-            b"prompt_tokens" | b"input_tokens" => self.prompt_tokens = count(raw).or(self.prompt_tokens),
-            b"completion_tokens" | b"output_tokens" => {
-                self.completion_tokens = count(raw).or(self.completion_tokens);
+            b"prompt_tokens" | b"input_tokens" => take(&mut self.prompt_tokens, scanner),
+            b"completion_tokens" | b"output_tokens" => take(&mut self.completion_tokens, scanner),
+            b"reasoning_tokens" => take(&mut self.reasoning_tokens, scanner),
+            b"cached_tokens" | b"cache_read_input_tokens" => take(&mut self.cached_tokens, scanner),
+            b"cache_creation_input_tokens" => take(&mut self.cache_write_tokens, scanner),
+            b"cost" => {
+                self.cost = cost(scanner.value()?).or(self.cost);
+                Some(())
             }
-            b"reasoning_tokens" => self.reasoning_tokens = count(raw).or(self.reasoning_tokens),
-            b"cached_tokens" | b"cache_read_input_tokens" => {
-                self.cached_tokens = count(raw).or(self.cached_tokens);
+            b"prompt_tokens_details" | b"input_tokens_details" if is_nested => {
+                scanner.object(|scanner, name| match name {
+                    b"cached_tokens" => take(&mut self.cached_tokens, scanner),
+                    b"cache_write_tokens" => take(&mut self.cache_write_tokens, scanner),
+                    _ => scanner.skip(),
+                })
             }
-            b"cache_creation_input_tokens" => {
-                self.cache_write_tokens = count(raw).or(self.cache_write_tokens);
+            b"completion_tokens_details" | b"output_tokens_details" if is_nested => {
+                scanner.object(|scanner, name| match name {
+                    b"reasoning_tokens" => take(&mut self.reasoning_tokens, scanner),
+                    _ => scanner.skip(),
+                })
             }
-            b"prompt_tokens_details" | b"input_tokens_details" => details(raw, |name, value| match name {
-                b"cached_tokens" => self.cached_tokens = count(value).or(self.cached_tokens),
-                b"cache_write_tokens" => self.cache_write_tokens = count(value).or(self.cache_write_tokens),
-                _ => {}
-            }),
-            b"completion_tokens_details" | b"output_tokens_details" => details(raw, |name, value| {
-                if name == b"reasoning_tokens" {
-                    self.reasoning_tokens = count(value).or(self.reasoning_tokens);
-                }
-            }),
-            b"cost_details" => details(raw, |name, value| {
+            b"cost_details" if is_nested => scanner.object(|scanner, name| {
+                let value = scanner.value()?;
                 if name == b"upstream_inference_cost" {
                     self.upstream_cost = cost(value).or(self.upstream_cost);
                 }
+                Some(())
             }),
-            b"cost" => self.cost = cost(raw).or(self.cost),
-            _ => {}
+            _ => scanner.skip(),
         }
     }
 }
 
-/// Gives the members of `prompt_tokens_details` and its like, as far as they can be read.
-fn details(json: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
-    let _ = Scanner::new(json).object(|scanner, name| {
-        each(name, scanner.value()?);
-        Some(())
-    });
+/// Takes a number of tokens, where it is one.
+fn take(into: &mut Option<u64>, scanner: &mut Scanner<'_>) -> Option<()> {
+    *into = count(scanner.value()?).or(*into);
+    Some(())
 }
 
 /// A number of tokens; none where it is not a whole one, or more than a database holds.
 fn count(json: &[u8]) -> Option<u64> {
-    str::from_utf8(json).ok()?.parse().ok().filter(|&count| i64::try_from(count).is_ok())
+    let digit = |count: u64, byte: &u8| {
+        byte.is_ascii_digit().then(|| count.checked_mul(10)?.checked_add(u64::from(byte - b'0'))).flatten()
+    };
+    let count = json.iter().try_fold(0, digit)?;
+    (!json.is_empty() && i64::try_from(count).is_ok()).then_some(count)
 }
 
 /// No single answer costs a million dollars; more than that is a mistake, and its sums might overflow.
@@ -523,6 +571,7 @@ impl IdSearch {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::{Usage, UsageTap, cost};
 
@@ -573,8 +622,17 @@ data: [DONE]
         tap
     }
 
+    /// What a body tells, which is the same when it comes whole.
     fn usage_of(body: &str) -> Usage {
-        tapped(&[body.as_bytes()]).usage()
+        let usage = tapped(&[body.as_bytes()]).usage();
+        assert_eq!(whole(body).usage(), usage, "{body}");
+        usage
+    }
+
+    fn whole(body: &str) -> UsageTap {
+        let mut tap = UsageTap::new();
+        tap.feed_whole(body.as_bytes());
+        tap
     }
 
     #[test]
@@ -784,6 +842,7 @@ data: [DONE]
             assert_eq!(tapped(&body.as_bytes().chunks(1).collect::<Vec<_>>()).usage(), usage, "{what}");
             let late = format!("\n \n\n{body}");
             assert_eq!(usage_of(&late), usage, "{what} behind blank lines");
+            assert_eq!(usage_of(body), usage, "{what} whole");
         }
     }
 
@@ -864,6 +923,29 @@ data: [DONE]
         }
     }
 
+    /// Objects in which `usage` stands where it counts and where it does not.
+    fn answer() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            (0_u32..9).prop_map(Value::from),
+            prop::sample::select(&["usage", "\"usage\":{", "\\", "}"][..]).prop_map(Value::from),
+            Just(json!({"prompt_tokens": 7, "cost": 0.5, "cost_details": {"upstream_inference_cost": 1}})),
+        ];
+        let names = || prop::sample::select(&["usage", "message", "response", "a", "id"][..]);
+        let object = move |value: BoxedStrategy<Value>| {
+            prop::collection::vec((names(), value), 0..4).prop_map(|fields| {
+                Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            })
+        };
+        let any = leaf.prop_recursive(3, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                object(inner.boxed())
+            ]
+        });
+        object(any.boxed())
+    }
+
     /// What an answer is made of, and what it is not.
     const PIECES: &[&[u8]] = &[
         b"\"usage\"",
@@ -909,6 +991,16 @@ data: [DONE]
             }
             let expected = used(prompt.into(), completion.into(), None, cached.map(u64::from), None);
             prop_assert_eq!(tap.usage(), expected);
+        }
+
+        #[test]
+        fn a_body_that_comes_whole_is_read_as_if_it_was_cut(body in answer(), pretty: bool) {
+            let text =
+                if pretty { serde_json::to_string_pretty(&body).unwrap() } else { serde_json::to_string(&body).unwrap() };
+            let cut = tapped(&text.as_bytes().chunks(3).collect::<Vec<_>>());
+            let whole = whole(&text);
+            prop_assert_eq!(whole.usage(), cut.usage());
+            prop_assert_eq!(whole.generation(), cut.generation());
         }
 
         #[test]

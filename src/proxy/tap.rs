@@ -212,9 +212,12 @@ impl Tap {
             let elapsed = self.entry.elapsed();
             self.entry.report.first_byte = Some(elapsed);
         }
+        let is_whole = self.entry.report.bytes == 0 && self.body.is_end_stream();
         self.entry.report.bytes += data.len() as u64;
-        if let Some(usage) = &mut self.usage {
-            usage.feed(&data);
+        match &mut self.usage {
+            Some(usage) if is_whole => usage.feed_whole(&data),
+            Some(usage) => usage.feed(&data),
+            None => {}
         }
         if let Some(events) = &mut self.events {
             events.feed(&data);
