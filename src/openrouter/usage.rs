@@ -79,7 +79,7 @@ impl UsageTap {
         match top_level(body) {
             Some(found) => {
                 self.id.feed(body);
-                self.usage.learn(&found.unwrap_or_default());
+                self.usage.learn(&found);
             }
             None => self.feed(body),
         }
@@ -163,13 +163,13 @@ impl UsageTap {
 
 /// What a whole JSON object says at its top level, where nothing is needed to know that but what stands behind it: the
 /// members that follow, then the end. None where a walk has to tell.
-fn top_level(body: &[u8]) -> Option<Option<Usage>> {
+fn top_level(body: &[u8]) -> Option<Usage> {
     const KEY: usize = USAGE.len() + 2;
     let text = body.trim_ascii();
     if !text.starts_with(b"{") || !text.ends_with(b"}") {
         return None;
     }
-    let Some(at) = FINDER.find(text) else { return Some(None) };
+    let Some(at) = FINDER.find(text) else { return Some(Usage::default()) };
     let behind = at + KEY;
     if FINDER.find(&text[behind..]).is_some() {
         return None;
@@ -189,7 +189,7 @@ fn top_level(body: &[u8]) -> Option<Option<Usage>> {
         scanner.skip()?;
     }
     scanner.eat(b'}')?;
-    (scanner.at() == text.len()).then_some(Some(usage))
+    (scanner.at() == text.len()).then_some(usage)
 }
 
 /// Where the first line of `bytes` ends, its line end not included.
