@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
 use super::sums::{Sum, SumKey, Sums, Totals};
+use super::watch::{Counts, Watcher};
 use super::{Opening, Outcome, Report};
 use crate::clock::Clock;
 
@@ -76,6 +77,8 @@ pub(super) struct Shared {
     pub clock: Clock,
     pub next_request: AtomicU64,
     pub writable: AtomicBool,
+    /// Who else is told of attempts that end.
+    pub watcher: OnceLock<Watcher>,
     /// The largest the database may grow, pages; 0 for no limit. Tests fill a disk with it.
     #[cfg(test)]
     pub max_pages: std::sync::atomic::AtomicU32,
@@ -99,6 +102,7 @@ struct Backlog {
     /// How many attempts went into `sums` alone.
     spilled: u64,
     notes: Notes,
+    counts: Counts,
     /// How many openings the writer holds that are not written yet.
     held: usize,
     /// When the oldest of what stands here came.
@@ -160,6 +164,7 @@ impl Shared {
             clock,
             next_request: AtomicU64::new(1),
             writable: AtomicBool::new(false),
+            watcher: OnceLock::new(),
             #[cfg(test)]
             max_pages: std::sync::atomic::AtomicU32::new(0),
             totals: Mutex::default(),
@@ -182,6 +187,8 @@ impl Shared {
     pub(super) fn open(&self, opening: Opening, now: Instant) -> Place {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
+        backlog.counts.requests += u64::from(opening.number == 1);
+        backlog.counts.attempts += 1;
         let place = if backlog.opened.len() + backlog.held < LIMIT && backlog.stage == Stage::Running {
             let serial = backlog.first + backlog.opened.len() as u64;
             backlog.opened.push(opening);
@@ -208,6 +215,7 @@ impl Shared {
     pub(super) fn close(&self, place: &Place, mut closing: Closing, now: Instant) {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
+        backlog.counts.ended(&closing);
         match place {
             Place::Entry(_) if backlog.stage != Stage::Running => {}
             Place::Entry(serial) => {
@@ -220,6 +228,11 @@ impl Shared {
         if wake {
             self.wake.notify_one();
         }
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.backlog().counts
     }
 
     /// Takes in a note, or that one is to be forgotten.

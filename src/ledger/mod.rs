@@ -13,6 +13,7 @@ mod store;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 mod writer;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ use backlog::{Closing, Place, Shared};
 pub use callers::{CallerUse, LastUse};
 pub use recall::UsedToday;
 use store::{FILE, StoreError};
+use watch::{Attempt, Counts, Ended, Watch, Watcher};
 use writer::Writer;
 
 /// What is known of an attempt before it leaves.
@@ -184,9 +186,22 @@ impl Ledger {
         shorten(&mut opening.model);
         shorten(&mut opening.path);
         let shared = Arc::clone(&self.0.shared);
+        let watched = shared.watcher.get().map(|_| Box::new(Attempt::of(&opening)));
         let started = Instant::now();
         let place = shared.open(opening, started);
-        OpenEntry { shared, started, place, report: Report::default(), done: false }
+        OpenEntry { shared, started, place, watched, report: Report::default(), done: false }
+    }
+
+    /// Has `watcher` told of each attempt that is opened from now on when it ends. The first one stays for good.
+    pub fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Nobody asks for two of them.
+        let _ = self.0.shared.watcher.set(Watcher(watcher));
+    }
+
+    /// What was counted since this ledger was opened, to this moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.shared.counts()
     }
 
     /// Attempts by name of the key on the clock's UTC day: those of earlier processes in this directory and all that
@@ -286,6 +301,8 @@ pub struct OpenEntry {
     shared: Arc<Shared>,
     started: Instant,
     place: Place,
+    /// What a watcher is to be told; none where there is none.
+    watched: Option<Box<Attempt>>,
     /// Filled in while the answer passes; written when the entry closes.
     pub report: Report,
     done: bool,
@@ -308,6 +325,10 @@ impl OpenEntry {
             self.report.generation = None;
         }
         let now = Instant::now();
+        if let (Some(attempt), Some(Watcher(watcher))) = (&self.watched, self.shared.watcher.get()) {
+            let duration = now.duration_since(self.started);
+            watcher.ended(&Ended { attempt, outcome, report: &self.report, duration });
+        }
         let closing = Closing::new(outcome, &mut self.report, now.duration_since(self.started));
         self.shared.close(&self.place, closing, now);
     }

@@ -73,11 +73,13 @@ impl From<&SendError> for Refusal {
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
     pub(super) attempts: u32,
+    /// Whether the log has it already.
+    pub(super) told: bool,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, attempts: 0 }
+        Self { refusal, attempts: 0, told: false }
     }
 }
 
