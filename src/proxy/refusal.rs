@@ -338,7 +338,8 @@ mod tests {
         {
             let refusal = exhausted(Some(after), &[(Why::FreeMinute, 2), (Why::NoCredits, 1)]);
             let message = refusal.message();
-            let response = Refused { refusal, attempts: 3 }.into_response::<Bytes>(Dialect::Messages);
+            let response =
+                Refused { refusal, attempts: 3, told: false }.into_response::<Bytes>(Dialect::Messages);
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers()["retry-after"], header);
             assert_eq!(response.headers()["x-hermux-attempts"], "3");

@@ -70,12 +70,14 @@ pub(super) struct App {
     pub(super) help: bool,
     /// What came of the last command.
     pub(super) said: Option<String>,
-    /// The name of the chosen key; that of no key is the first.
+    /// The name of the chosen key; where it is gone, the first is meant.
     chosen: String,
 }
 
 impl App {
     pub(super) fn new(server: About, live: Live, colored: bool) -> Self {
+        // Not whichever comes first, so that none is meant that was not seen.
+        let chosen = live.state.pool.keys.first().map(|key| key.name.clone()).unwrap_or_default();
         Self {
             server,
             live,
@@ -88,7 +90,7 @@ impl App {
             typing: false,
             help: false,
             said: None,
-            chosen: String::new(),
+            chosen,
         }
     }
 

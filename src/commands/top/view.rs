@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::commands::keys::words;
 use crate::commands::stats::{decimals, dollars};
 use crate::control::live::{Awaited, Failure, SAMPLE_MS, Sample};
-use crate::keys::state::KeyState;
+use crate::keys::state::{KeyState, RestState};
 
 /// What stands where nothing is known, or nothing is limited.
 const NOTHING: &str = "-";
@@ -22,18 +22,18 @@ const NOTHING: &str = "-";
 /// Over how long requests and tokens are counted for one point of a chart, milliseconds.
 const MINUTE_MS: i64 = 60_000;
 
-const HELP: &str = "\
- up, down, k, j     choose a key; also PageUp, PageDown, Home, End
+const HELP: &str = " \
+up, down, k, j     choose a key; also PageUp, PageDown, Home, End
  s                  sort by the next column
  S                  turn the order round
- /                  show only keys whose name, account or reason has a text
+ /                  only keys whose name, account or reason has a text
  space, p           pause, so that nothing moves
  r                  end the cooldowns of the chosen key and its account
  ?, h               this help
  q, Esc, Ctrl-C     quit
 
- free min/day       free requests of the key's account left in this minute
-                    and in this UTC day
+ free min/day       free requests of the key's account left in this
+                    minute and in this UTC day
  requests a minute  in the minute before each point, a point for 10 s";
 
 /// Draws `app`.
@@ -223,7 +223,7 @@ fn cells(key: &KeyState, of_costs: usize, of_caps: usize, now: Time) -> [String;
         (None, None) => NOTHING.to_owned(),
         (minute, day) => format!("{}/{}", shown(minute), shown(day)),
     };
-    let rests: Vec<String> = key.rests.iter().map(|rest| words::rest(rest, now)).collect();
+    let rests: Vec<String> = key.rests.iter().map(|rest| rest_text(rest, now)).collect();
     [
         key.name.clone(),
         key.in_flight.to_string(),
@@ -234,6 +234,11 @@ fn cells(key: &KeyState, of_costs: usize, of_caps: usize, now: Time) -> [String;
         key.account.clone().unwrap_or_else(|| NOTHING.to_owned()),
         if rests.is_empty() { "ok".to_owned() } else { rests.join("; ") },
     ]
+}
+
+/// `free models until 12:34 UTC (in 5 min): …`: the end first, since the reason may find no room.
+fn rest_text(rest: &RestState, now: Time) -> String {
+    words::rest(rest, now).replacen("resting until ", "until ", 1)
 }
 
 fn draw_errors(app: &App, frame: &mut Frame<'_>, area: Rect) {
