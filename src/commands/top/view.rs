@@ -117,7 +117,7 @@ fn draw_head(app: &App, frame: &mut Frame<'_>, area: Rect) {
                 strong(),
             ),
             Span::raw(format!(
-                "; since its start {} requests, {} attempts, {} failed, {} tokens, {} USD",
+                "; since then {} requests, {} attempts, {} failed, {} tokens, {} USD",
                 counts.requests,
                 counts.attempts,
                 counts.failed,
@@ -191,7 +191,16 @@ fn draw_keys(app: &App, frame: &mut Frame<'_>, area: Rect) {
         let width = cells.chain([header[column].len()]).max().unwrap_or(0);
         Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX).min(30))
     };
-    let widths = (0..7).map(wide).chain([Constraint::Fill(1)]);
+    // What rests is worth more than what does not change, so that goes first where there is little room.
+    let columns: Vec<usize> = (0..8)
+        .filter(|column| match column {
+            6 => area.width >= 110,
+            4 => area.width >= 100,
+            5 => area.width >= 90,
+            _ => true,
+        })
+        .collect();
+    let widths = columns.iter().map(|&column| if column == 7 { Constraint::Fill(1) } else { wide(column) });
     let rows = keys.iter().zip(&cells).map(|(key, cells)| {
         let is_out = key.rests.iter().any(|rest| rest.what == "all" && rest.until_ms.is_none());
         let row = match () {
@@ -199,9 +208,9 @@ fn draw_keys(app: &App, frame: &mut Frame<'_>, area: Rect) {
             () if !key.rests.is_empty() => style(app, Color::Yellow),
             () => Style::new(),
         };
-        Row::new(cells.iter().enumerate().map(|(column, text)| cell(column, text))).style(row)
+        Row::new(columns.iter().map(|&column| cell(column, &cells[column]))).style(row)
     });
-    let head = Row::new(header.iter().enumerate().map(|(column, text)| cell(column, text))).style(strong());
+    let head = Row::new(columns.iter().map(|&column| cell(column, header[column]))).style(strong());
     let table = Table::new(rows, widths)
         .header(head)
         .column_spacing(2)
@@ -236,9 +245,9 @@ fn cells(key: &KeyState, of_costs: usize, of_caps: usize, now: Time) -> [String;
     ]
 }
 
-/// `free models until 12:34 UTC (in 5 min): …`: the end first, since the reason may find no room.
+/// `free until 12:34 UTC (in 5 min): …`: the end first, since the reason may find no room.
 fn rest_text(rest: &RestState, now: Time) -> String {
-    words::rest(rest, now).replacen("resting until ", "until ", 1)
+    words::rest(rest, now).replacen("resting until ", "until ", 1).replacen(" models until ", " until ", 1)
 }
 
 fn draw_errors(app: &App, frame: &mut Frame<'_>, area: Rect) {
