@@ -487,6 +487,7 @@ pub struct GlobalArgs {
 
 /// `hermux serve`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct ServeArgs {
     /// The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
     ///

@@ -168,9 +168,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
         workers.handles.push(handle);
     }
 
-    let metrics = metrics.map(|listener| tell_metrics(listener, &shared));
-    let history = Arc::new(History::default());
-    let control_socket = open_control(config, &shared, &history, shown);
+    let seen = Seen::open(config, &shared, shown, metrics);
     let (commands, inbox) = mpsc::unbounded_channel();
     let (done_sender, done) = watch::channel(false);
     let grace = config.grace;
@@ -178,7 +176,6 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let seen = Seen { control: control_socket, history, metrics };
             let ended = control(inbox, files, &control_shared, asking, seen, workers, grace);
             done_sender.send_replace(true);
             ended
@@ -469,6 +466,19 @@ struct Seen {
     control: Option<Control>,
     history: Arc<History>,
     metrics: Option<Listener>,
+}
+
+impl Seen {
+    fn open(
+        config: &Config,
+        shared: &Arc<Shared>,
+        address: String,
+        metrics: Option<std::net::TcpListener>,
+    ) -> Self {
+        let history = Arc::new(History::default());
+        let control = open_control(config, shared, &history, address);
+        Self { control, history, metrics: metrics.map(|listener| tell_metrics(listener, shared)) }
+    }
 }
 
 /// Watches the files, asks about the keys and waits for the stop; then drains the workers and closes the ledger.

@@ -6,7 +6,7 @@ mod tests;
 mod view;
 
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -30,7 +30,7 @@ const TURN: Duration = Duration::from_millis(50);
 /// What comes from elsewhere than the keyboard.
 enum News {
     /// The server's state; none where there is no server any more.
-    Live(Result<Option<(About, Live)>, AskError>),
+    Live(Result<Option<Box<(About, Live)>>, AskError>),
     /// What came of ending the cooldowns of a key.
     Reset(String, Result<Option<usize>, AskError>),
     /// A signal to end, by its number.
@@ -100,7 +100,7 @@ fn show(
             for news in news.try_iter() {
                 is_new = true;
                 match news {
-                    News::Live(live) => app.take(live),
+                    News::Live(live) => app.take(live.map(|live| live.map(|live| *live))),
                     News::Reset(name, ended) => app.take_reset(&name, ended),
                     // As a shell tells it of a process that a signal ended.
                     News::Signal(number) => return Ok(ExitCode::from(128 + number)),
@@ -111,7 +111,7 @@ fn show(
 }
 
 /// Asks the server each second, and at once after a reset, until nobody listens any more.
-fn ask(directory: &PathBuf, resets: &Receiver<String>, to_screen: &Sender<News>) {
+fn ask(directory: &Path, resets: &Receiver<String>, to_screen: &Sender<News>) {
     loop {
         let news = match resets.recv_timeout(LOOK) {
             Ok(name) => {
@@ -121,7 +121,9 @@ fn ask(directory: &PathBuf, resets: &Receiver<String>, to_screen: &Sender<News>)
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        for news in news.into_iter().chain([News::Live(client::live(directory))]) {
+        for news in
+            news.into_iter().chain([News::Live(client::live(directory).map(|live| live.map(Box::new)))])
+        {
             if to_screen.send(news).is_err() {
                 return;
             }

@@ -288,7 +288,8 @@ impl Worker {
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: route::name(route.path),
         };
-        let log = tracing::enabled!(target: REQUEST, tracing::Level::DEBUG).then(|| LogLine::of(&demand));
+        let log =
+            tracing::enabled!(target: REQUEST, tracing::Level::DEBUG).then(|| Box::new(LogLine::of(&demand)));
         let answered = match attempt::run(self, &demand, &mut body).await {
             Ok(answered) => answered,
             Err(refused) => return Err(self.told(refused, &demand, log)),

@@ -116,22 +116,17 @@ pub(super) struct LogLine {
 }
 
 impl LogLine {
-    pub(super) fn of(demand: &Demand<'_>) -> Box<Self> {
+    pub(super) fn of(demand: &Demand<'_>) -> Self {
         let (caller, model) = (Arc::clone(&demand.caller), Arc::clone(&demand.model));
         let path = Arc::clone(&demand.path);
-        Box::new(Self { caller, model, path, attempts: 0, begun: Instant::now(), told: false })
-    }
-
-    fn after(mut self: Box<Self>, attempts: u32) -> Box<Self> {
-        self.attempts = attempts;
-        self
+        Self { caller, model, path, attempts: 0, begun: Instant::now(), told: false }
     }
 
     fn duration_ms(&self) -> u64 {
         millis(self.begun.elapsed())
     }
 
-    pub(super) fn refused(mut self: Box<Self>, status: u16, attempts: u32, why: &str) {
+    pub(super) fn refused(mut self, status: u16, attempts: u32, why: &str) {
         self.told = true;
         tracing::debug!(
             target: REQUEST,
@@ -146,7 +141,7 @@ impl LogLine {
         );
     }
 
-    fn ended(mut self: Box<Self>, key: &Key, outcome: Outcome, report: &Report) {
+    fn ended(mut self, key: &Key, outcome: Outcome, report: &Report) {
         self.told = true;
         let Report { status, bytes, first_byte, usage, .. } = report;
         tracing::debug!(
@@ -197,10 +192,12 @@ impl Tap {
         answered: Answered,
         inference: bool,
         dialect: Dialect,
-        log: Option<Box<LogLine>>,
+        mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { reply, holder, mut entry, failed, attempts } = answered;
-        let log = log.map(|log| log.after(attempts));
+        if let Some(log) = &mut log {
+            log.attempts = attempts;
+        }
         let Reply { status, headers, body, form, is_unclear } = reply;
         let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());

@@ -54,6 +54,7 @@ pub(super) enum Wanted {
 }
 
 /// The state of the screen.
+#[expect(clippy::struct_excessive_bools, reason = "each is on or off by a key of its own")]
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) server: About,

@@ -106,7 +106,7 @@ fn draw_head(app: &App, frame: &mut Frame<'_>, area: Rect) {
     ]);
     frame.render_widget(left, left_area);
     frame.render_widget(right, right_area);
-    let line = if let Some(lost) = &app.lost {
+    let counted = if let Some(lost) = &app.lost {
         Line::styled(format!(" {lost}"), style(app, Color::Red).add_modifier(Modifier::BOLD))
     } else {
         let counts = &live.counts;
@@ -126,7 +126,7 @@ fn draw_head(app: &App, frame: &mut Frame<'_>, area: Rect) {
             )),
         ])
     };
-    frame.render_widget(line, second);
+    frame.render_widget(counted, second);
 }
 
 /// For now and each sample before it, the newest first, what was counted in the minute before.
@@ -172,7 +172,7 @@ fn draw_keys(app: &App, frame: &mut Frame<'_>, area: Rect) {
         title = format!(" keys: {count}, {}{order} ", app.sort.word());
     }
     if !app.filter.is_empty() {
-        title.push_str(&format!("with `{}` ", app.filter));
+        title = format!("{title}with `{}` ", app.filter);
     }
     let block = Block::new().borders(Borders::ALL).border_style(dim()).title(Span::styled(title, strong()));
     if keys.is_empty() {
