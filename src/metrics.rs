@@ -21,7 +21,7 @@ pub use self::listener::Listener;
 use crate::clock::{Clock, Time};
 use crate::keys::pool::KeyPool;
 use crate::ledger::Outcome;
-use crate::ledger::watch::{Attempt, Ended, Watch};
+use crate::ledger::observe::{Attempt, Ended, Watch};
 
 /// Of so many models the names are told; callers choose them, so the others are [`OTHER`].
 const MODELS: usize = 200;

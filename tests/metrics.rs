@@ -1,6 +1,7 @@
 //! `--metrics`: what Prometheus reads, on a listener of its own, and the dashboard that shows it; and the access log.
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 mod support;
 
@@ -17,7 +18,7 @@ use support::{Hermux, Request, Setup, eventually};
 /// What a prompt says that nothing may tell again.
 const PROMPT: &str = "the-secret-of-the-prompt";
 
-/// A server with metrics before a simulator with the keys `ann`, whom OpenRouter refuses, and `ben`.
+/// A server with metrics before a simulator with the keys `ann`, whom `OpenRouter` refuses, and `ben`.
 fn started(change: impl FnOnce(Setup) -> Setup) -> (Simulator, Hermux) {
     let refused = Fault::new(Then::Deny(errors::user_not_found())).with_key("ann");
     let scenario = Scenario::with_keys(&["ann", "ben"]).fault(refused);

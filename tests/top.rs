@@ -1,6 +1,7 @@
 //! `hermux top` on a real terminal, made by tmux: what it shows, what its keys do, and how it ends.
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![cfg(all(unix, feature = "tui"))]
 
 mod support;
@@ -88,7 +89,7 @@ impl Drop for Terminal {
     }
 }
 
-/// A server before a simulator of three keys, `ann`, whom OpenRouter refuses, `ben` and `cay`.
+/// A server before a simulator of three keys, `ann`, whom `OpenRouter` refuses, `ben` and `cay`.
 fn started() -> (Simulator, Hermux) {
     let refused = Fault::new(Then::Deny(errors::user_not_found())).with_key("ann");
     let scenario = Scenario::with_keys(&["ann", "ben", "cay"]).fault(refused);

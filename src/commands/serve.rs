@@ -37,7 +37,7 @@ use crate::control::live::{Awaited, Failure, History, Live};
 use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
 use crate::keys::reference;
-use crate::ledger::watch::Watch;
+use crate::ledger::observe::Watch;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
 use crate::metrics::{Faults, Listener, Metrics, Sources};

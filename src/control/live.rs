@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::clock::Time;
-use crate::ledger::watch::Counts;
+use crate::ledger::observe::Counts;
 
 /// How far two samples lie apart, milliseconds.
 pub const SAMPLE_MS: i64 = 10_000;
@@ -111,7 +111,7 @@ impl Sample {
 mod tests {
     use super::{History, SAMPLES};
     use crate::clock::Time;
-    use crate::ledger::watch::Counts;
+    use crate::ledger::observe::Counts;
 
     #[test]
     fn a_sample_is_kept_every_ten_seconds_for_an_hour() {

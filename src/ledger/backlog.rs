@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
+use super::observe::{Counts, Watcher};
 use super::sums::{Sum, SumKey, Sums, Totals};
-use super::watch::{Counts, Watcher};
 use super::{Opening, Outcome, Report};
 use crate::clock::Clock;
 

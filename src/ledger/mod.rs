@@ -7,13 +7,13 @@ mod backlog;
 mod callers;
 mod lock;
 mod notes;
+pub mod observe;
 pub mod query;
 mod recall;
 mod store;
 mod sums;
 #[cfg(test)]
 mod tests;
-pub mod watch;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,9 +28,9 @@ use crate::clock::{Clock, Time};
 
 use backlog::{Closing, Place, Shared};
 pub use callers::{CallerUse, LastUse};
+use observe::{Attempt, Counts, Ended, Watch, Watcher};
 pub use recall::UsedToday;
 use store::{FILE, StoreError};
-use watch::{Attempt, Counts, Ended, Watch, Watcher};
 use writer::Writer;
 
 /// What is known of an attempt before it leaves.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Faults, Metrics, SERIES, Sources};
 use crate::clock::{Clock, Time};
 use crate::keys::pool::KeyPool;
-use crate::ledger::watch::{Attempt, Ended, Watch};
+use crate::ledger::observe::{Attempt, Ended, Watch};
 use crate::ledger::{Outcome, Report, Usage};
 
 const NOW: Time = Time(1_700_000_000_000);

@@ -11,7 +11,7 @@ use super::view::draw;
 use crate::control::live::{Awaited, Failure, Live, Sample};
 use crate::control::{About, State, Waiting};
 use crate::keys::state::{KeyState, PoolState, RestState};
-use crate::ledger::watch::Counts;
+use crate::ledger::observe::Counts;
 
 /// 2023-11-14T22:13:20Z.
 const NOW: i64 = 1_700_000_000_000;
