@@ -83,7 +83,11 @@ fn explained() -> Vec<Explained> {
 fn default(explained: &Explained) -> String {
     match explained.setting.default {
         "" => quoted(&explained.value),
-        default if default.parse::<i64>().is_ok() || default.parse::<bool>().is_ok() => default.to_owned(),
+        // A leading zero, as of a file mode, is no number to TOML.
+        default if default.parse::<i64>().is_ok_and(|number| number.to_string() == default) => {
+            default.to_owned()
+        }
+        default if default.parse::<bool>().is_ok() => default.to_owned(),
         default => quoted(default),
     }
 }
