@@ -38,6 +38,8 @@ module completions {
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
     --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
+    --metrics: string         # Tell metrics to Prometheus at this address, such as 127.0.0.1:9333, below /metrics [env: HERMUX_METRICS]
+    --access-log              # Log a line for each request: caller, key, model, status, times, tokens and cost [env: HERMUX_ACCESS_LOG=true]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]
@@ -396,6 +398,23 @@ module completions {
     --help(-h)                # Print help
   ]
 
+  def "nu-complete hermux top color" [] {
+    [ "auto" "always" "never" ]
+  }
+
+  # Watch a running server live: keys, what rests, requests, errors, who waits
+  export extern "hermux top" [
+    --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
+    --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
+    --data-dir: directory     # Where the ledger and the state live [default: the user's data directory] [env: HERMUX_DATA_DIR]
+    --config: path            # The configuration file [default: the user's config.toml] [env: HERMUX_CONFIG]
+    --verbose(-v)             # Log more; twice for every detail [env: HERMUX_VERBOSITY=1]
+    --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
+    --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
+    --color: string@"nu-complete hermux top color" # When there are colors
+    --help(-h)                # Print help
+  ]
+
   def "nu-complete hermux config color" [] {
     [ "auto" "always" "never" ]
   }
@@ -448,6 +467,8 @@ module completions {
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
     --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
+    --metrics: string         # Tell metrics to Prometheus at this address, such as 127.0.0.1:9333, below /metrics [env: HERMUX_METRICS]
+    --access-log              # Log a line for each request: caller, key, model, status, times, tokens and cost [env: HERMUX_ACCESS_LOG=true]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]
@@ -512,6 +533,8 @@ module completions {
     --no-affinity             # Let each request have the key used least, also when it continues a conversation [env: HERMUX_NO_AFFINITY=true]
     --no-poll                 # Ask OpenRouter nothing on hermux's own account; else GET /key tells limits and accounts of the keys, and GET /generation costs that answers did not [env: HERMUX_NO_POLL=true]
     --keep-entries: string    # How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
+    --metrics: string         # Tell metrics to Prometheus at this address, such as 127.0.0.1:9333, below /metrics [env: HERMUX_METRICS]
+    --access-log              # Log a line for each request: caller, key, model, status, times, tokens and cost [env: HERMUX_ACCESS_LOG=true]
     --grace: string           # How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     --workers: string         # Worker threads [default: as many as cores, at most 4] [env: HERMUX_WORKERS]
     --upstream: string        # OpenRouter, or what stands in for it; an origin without a path means /api/v1 [default: https://openrouter.ai/api/v1] [env: HERMUX_UPSTREAM]

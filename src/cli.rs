@@ -76,6 +76,8 @@ Examples:
   hermux serve --address 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
   hermux serve --address unix:/run/hermux/hermux.sock
   hermux serve --cors https://app.example      for applications in a browser
+  hermux serve --metrics 127.0.0.1:9333        for Prometheus
+  hermux serve --access-log --log-format json 2> access.log
   hermux serve --no-auth           on this machine alone, without access tokens";
 
 const DEMO: &str = "\
@@ -307,6 +309,17 @@ Examples:
   hermux stats
   hermux stats --json | jq '.keys[] | {name, cost_usd}'";
 
+#[cfg(feature = "tui")]
+const TOP: &str = "\
+Looks at the server that uses the data directory, once a second. Press ? for its keys: arrows
+choose a key, s sorts, / filters, space pauses, r ends the cooldowns of the chosen key, q quits.
+
+Exit codes: 0 done, 2 there is no terminal, 3 no server runs, or it can't be asked.
+
+Examples:
+  hermux top
+  hermux top --data-dir /var/lib/hermux";
+
 const WAITING: &str = "Waiting";
 const UPSTREAM: &str = "Upstream";
 const BOUNDS: &str = "Bounds";
@@ -316,7 +329,7 @@ const GLOBAL: &str = "Files and logs";
 const GROUPS: &[(&str, &[&str])] = &[
     ("Serve", &["serve", "demo"]),
     ("Keys and access tokens", &["keys", "allow"]),
-    ("See what happens", &["stats"]),
+    ("See what happens", &["stats", "top"]),
     ("Set up", &["config", "completions", "help"]),
 ];
 
@@ -436,6 +449,10 @@ pub enum Command {
     /// Show requests, attempts, tokens and cost of each key today (UTC)
     #[command(after_help = STATS)]
     Stats(StatsArgs),
+    /// Watch a running server live: keys, what rests, requests, errors, who waits
+    #[cfg(feature = "tui")]
+    #[command(after_help = TOP)]
+    Top,
     /// Set hermux up, and see what it goes by
     #[command(subcommand, arg_required_else_help = true, after_help = CONFIG)]
     Config(ConfigCommand),
@@ -485,6 +502,7 @@ pub struct GlobalArgs {
 
 /// `hermux serve`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct ServeArgs {
     /// The IP address to listen on, or unix:PATH for a Unix socket [default: 127.0.0.1] [env: HERMUX_ADDRESS]
     ///
@@ -522,6 +540,12 @@ pub struct ServeArgs {
     /// How long the ledger keeps its entries; the sums by hour stay for ever [default: 90d] [env: HERMUX_KEEP_ENTRIES]
     #[arg(long, value_name = "DURATION")]
     pub keep_entries: Option<String>,
+    /// Tell metrics to Prometheus at this address, such as 127.0.0.1:9333, below /metrics [env: HERMUX_METRICS]
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics: Option<String>,
+    /// Log a line for each request: caller, key, model, status, times, tokens and cost [env: HERMUX_ACCESS_LOG=true]
+    #[arg(long)]
+    pub access_log: bool,
     /// How long open streams may finish after a stop signal [default: 30s] [env: HERMUX_GRACE]
     #[arg(long, value_name = "DURATION")]
     pub grace: Option<String>,
@@ -940,6 +964,8 @@ impl ServeArgs {
             ("no_affinity", &self.no_affinity.then(|| "true".to_owned())),
             ("no_poll", &self.no_poll.then(|| "true".to_owned())),
             ("keep_entries", &self.keep_entries),
+            ("metrics", &self.metrics),
+            ("access_log", &self.access_log.then(|| "true".to_owned())),
             ("grace", &self.grace),
             ("workers", &self.workers),
             ("upstream", &self.upstream),

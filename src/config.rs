@@ -5,7 +5,7 @@ pub mod origin;
 mod value;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +52,10 @@ pub struct Config {
     pub no_affinity: bool,
     /// hermux asks upstream nothing on its own account.
     pub no_poll: bool,
+    /// Where Prometheus may ask for metrics; none where nobody may.
+    pub metrics: Option<SocketAddr>,
+    /// Whether a line is logged for each request.
+    pub access_log: bool,
     /// `cmd:` in `tokens.csv` may run commands; `config.toml` alone can say so.
     pub allow_commands: bool,
     /// How long the ledger keeps entries; sums stay for ever.
@@ -216,6 +220,8 @@ pub const SETTINGS: &[Setting] = settings! {
     no_auth            "false"                         switch => no_auth;
     no_affinity        "false"                         switch => no_affinity;
     no_poll            "false"                         switch => no_poll;
+    metrics            ""                              socket_address => metrics;
+    access_log         "false"                         switch => access_log;
     /// Whether `cmd:` in tokens.csv may run commands; this file alone can say so
     allow_commands     "false"                         switch => allow_commands;
     keep_entries       "90d"                           wait => keep_entries;
@@ -305,6 +311,8 @@ impl Config {
             no_auth: false,
             no_affinity: false,
             no_poll: false,
+            metrics: None,
+            access_log: false,
             allow_commands: false,
             keep_entries: Duration::ZERO,
             connect_timeout: Duration::ZERO,

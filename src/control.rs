@@ -5,6 +5,7 @@
 #[cfg(not(unix))]
 mod absent;
 pub mod client;
+pub mod live;
 #[cfg(unix)]
 mod socket;
 
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use self::live::Live;
 use crate::clock::{Clock, Time};
 use crate::keys::need::{Bind, Class, Need, Tried};
 use crate::keys::pool::KeyPool;
@@ -26,12 +28,14 @@ pub use self::socket::Control;
 /// The socket's name in the data directory.
 pub const FILE: &str = "control.sock";
 
-/// What a server can be asked: `{"ask":"state"}`, `{"ask":"reset","key":"ann"}`, `{"ask":"explain","model":"…"}`.
+/// What a server can be asked: `{"ask":"state"}`, `{"ask":"live"}`, `{"ask":"reset","key":"ann"}`, `{"ask":"explain","model":"…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
     /// For its state.
     State,
+    /// For its state and what led there.
+    Live,
     /// To end the cooldowns of one key and its account.
     Reset {
         /// The name of the key; null for all of them. It has to be said: what is left out is not taken for all.
@@ -76,6 +80,8 @@ pub struct About {
 pub enum Answer {
     /// Its state.
     State(State),
+    /// Its state and what led there.
+    Live(Box<Live>),
     /// How many keys had a cooldown that was ended.
     Reset(usize),
     /// For each key in the file's order, whether it would be chosen.
@@ -120,6 +126,8 @@ pub struct View {
     pub clock: Clock,
     /// Its waiting room, looked at when it is asked for.
     pub waiting: Box<dyn Fn() -> Waiting + Send + Sync>,
+    /// What there is to tell besides the state, looked at when it is asked for.
+    pub live: Box<dyn Fn() -> Live + Send + Sync>,
     /// Has what changed in the pool remembered at once.
     pub remember: Box<dyn Fn() + Send + Sync>,
 }
@@ -135,13 +143,18 @@ impl View {
         Reply { server: self.server.clone(), answer }
     }
 
+    fn state(&self, now: Time) -> State {
+        let pool = self.keys.state(now);
+        let in_flight = pool.keys.iter().map(|key| u64::from(key.in_flight)).sum();
+        State { in_flight, waiting: (self.waiting)(), pool }
+    }
+
     fn obey(&self, ask: Ask) -> Answer {
         let now = self.clock.now();
         match ask {
-            Ask::State => {
-                let pool = self.keys.state(now);
-                let in_flight = pool.keys.iter().map(|key| u64::from(key.in_flight)).sum();
-                Answer::State(State { in_flight, waiting: (self.waiting)(), pool })
+            Ask::State => Answer::State(self.state(now)),
+            Ask::Live => {
+                Answer::Live(Box::new(Live { now_ms: now.0, state: self.state(now), ..(self.live)() }))
             }
             Ask::Reset { key } => match self.keys.reset(key.as_deref(), now) {
                 Some(ended) => {
@@ -165,7 +178,7 @@ pub fn explain(keys: &KeyPool, model: &str, now: Time) -> Vec<Verdict> {
     keys.explain(&Need { model, class, bind: Bind::Free, keys: None, tried: &Tried::default() }, now)
 }
 
-/// Why a server that is there could not be asked.
+/// Why a server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// It did not take the question, or did not answer in time.
@@ -186,6 +199,16 @@ pub enum AskError {
         /// The socket.
         path: PathBuf,
     },
+    /// There is none.
+    #[error(
+        "no server runs with this data directory: {}\n\
+         hint: start one with `hermux serve`, or name its directory with --data-dir",
+        directory.display()
+    )]
+    NoServer {
+        /// The data directory.
+        directory: PathBuf,
+    },
     /// It says why it does not answer.
     #[error("the running server does not answer: {0}")]
     Refused(String),
@@ -203,6 +226,7 @@ mod tests {
     use std::collections::HashMap;
     use std::path::PathBuf;
 
+    use super::live::{Failure, Live};
     use super::{About, Answer, Ask, NO_SUCH_KEY, View, Waiting};
     use crate::clock::{Clock, Time};
     use crate::keys::pool::KeyPool;
@@ -222,6 +246,7 @@ mod tests {
             keys: KeyPool::new(Vec::new(), &HashMap::new(), NOW.day()),
             clock: Clock::fixed(NOW),
             waiting: Box::new(|| Waiting { requests: 2, callers: 1 }),
+            live: Box::new(|| Live { errors: vec![Failure::default()], ..Live::default() }),
             remember: Box::new(|| {}),
         }
     }
@@ -238,6 +263,15 @@ mod tests {
             (
                 r#"{"ask":"state"}"#,
                 r#""state":{"in_flight":0,"waiting":{"requests":2,"callers":1},"keys":[]}}"#,
+            ),
+            (
+                r#"{"ask":"live"}"#,
+                concat!(
+                    r#""live":{"now_ms":1700000000000,"state":{"in_flight":0,"waiting":{"requests":2,"callers":1},"keys":[]},"#,
+                    r#""counts":{"requests":0,"attempts":0,"failed":0,"prompt_tokens":0,"completion_tokens":0,"cost":0},"#,
+                    r#""samples":[],"awaited":[],"callers":[],"#,
+                    r#""errors":[{"at_ms":0,"key":null,"caller":null,"model":null,"what":"","status":null}]}}"#
+                ),
             ),
             (r#"{"ask":"reset","key":null}"#, r#""reset":0}"#),
             (r#"{"ask":"explain","model":"a/b:free"}"#, r#""explain":[]}"#),

@@ -19,6 +19,7 @@ pub mod server;
 pub mod simulator;
 
 pub mod control;
+pub mod metrics;
 
 pub mod config;
 pub mod logging;

@@ -8,7 +8,7 @@ mod known;
 mod list;
 mod many;
 mod reset;
-mod words;
+pub(super) mod words;
 
 use std::io::Write;
 use std::path::Path;

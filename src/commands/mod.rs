@@ -11,11 +11,14 @@ pub mod serve;
 mod stats;
 mod table;
 mod terminal;
+#[cfg(feature = "tui")]
+mod top;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tracing::level_filters::LevelFilter;
 
 use crate::access::file::FileError as AllowError;
 use crate::cli::{Cli, Command};
@@ -26,6 +29,7 @@ use crate::keys::file::FileError as TokensError;
 use crate::ledger::OpenError;
 use crate::ledger::query::QueryError;
 use crate::logging;
+use crate::proxy::REQUEST;
 use crate::upstream::SetupError;
 
 pub use complete::{answered, completion};
@@ -47,6 +51,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Demo(args) = &cli.command {
         demo::show_requests(args, &mut config);
     }
+    if config.access_log {
+        config.log = std::mem::take(&mut config.log).with_target(REQUEST, LevelFilter::DEBUG);
+    }
     logging::start(&config, terminal::colors_on_stderr())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -57,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Allow(command) => allow::run(&command, &config, &Clock::system(), &mut out, &mut told),
         Command::Stats(args) => stats::run(&args, &config, &Clock::system(), &mut out, &mut told),
+        #[cfg(feature = "tui")]
+        Command::Top => top::run(&config.data_dir),
         Command::Config(_) | Command::Completions(_) => unreachable!("they were done before"),
     }?;
     out.flush()?;

@@ -36,13 +36,17 @@ use super::Usage;
 use crate::clock::Clock;
 use crate::commands::ask::{Asker, PATIENCE};
 use crate::config::Config;
+use crate::control::live::{Awaited, Failure, History, Live};
 use crate::control::{About, Control, View, Waiting};
 use crate::keys::breaker::Breakers;
 use crate::keys::{Key, reference};
+use crate::ledger::observe::Watch;
 use crate::ledger::{Ledger, OpenError};
 use crate::logging::READY;
+use crate::metrics::{Faults, Listener, Metrics, Sources};
 use crate::proxy::cors::Cors;
 use crate::proxy::room::Room;
+use crate::proxy::trouble::Troubles;
 use crate::proxy::{Bounds, Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
 use crate::upstream::{Connector, Origin, Upstream};
@@ -114,6 +118,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
     let sockets = inherited.map_or_else(|| Sockets::bind(config), Ok)?;
     check(&sockets, config)?;
     let address = sockets.tcp().next();
+    let metrics = config.metrics.map(bind_metrics).transpose()?;
 
     let counts = (pool.len(), access.len());
     let breakers = Breakers::default();
@@ -127,6 +132,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
         ledger,
         settings: proxy_settings(config, tls.is_some() && sockets.tcp().next().is_some()),
         remembering: Mutex::default(),
+        troubles: Troubles::default(),
         bounds: Bounds::default(),
         ready: AtomicBool::new(true),
         clock,
@@ -163,7 +169,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
         workers.handles.push(handle);
     }
 
-    let control_socket = open_control(config, &shared, shown);
+    let seen = Seen::open(config, &shared, shown, metrics);
     let (commands, inbox) = mpsc::unbounded_channel();
     let (done_sender, done) = watch::channel(false);
     let grace = config.grace;
@@ -171,7 +177,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
     let control = std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            let ended = control(inbox, files, &control_shared, asking, control_socket, workers, grace);
+            let ended = control(inbox, files, &control_shared, asking, seen, workers, grace);
             done_sender.send_replace(true);
             ended
         })
@@ -272,8 +278,44 @@ pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
     }
 }
 
+/// The metrics' own socket.
+fn bind_metrics(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    if !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "metrics tell the names of keys, callers and models to everybody who can connect, beyond this machine too: {address}"
+        );
+    }
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("can't listen for those who ask for metrics: {address}"))?;
+    tracing::info!("metrics at http://{}/metrics", listener.local_addr().unwrap_or(address));
+    Ok(listener)
+}
+
+/// Metrics of what happens from now on.
+fn tell_metrics(listener: std::net::TcpListener, shared: &Arc<Shared>) -> Listener {
+    let (room, troubles) = (shared.room.clone(), Arc::clone(shared));
+    let metrics = Arc::new(Metrics::new(Sources {
+        keys: shared.keys.clone(),
+        clock: shared.clock.clone(),
+        started: shared.clock.now(),
+        waiting: Box::new(move || room.state().waiting),
+        faults: Box::new(move || {
+            let counted = troubles.troubles.counted();
+            let faults = counted.faults.into_iter().map(|((kind, key), count)| (kind, key, count));
+            Faults { met: faults.collect(), refused: counted.refused.into_iter().collect() }
+        }),
+    }));
+    shared.ledger.watch(Arc::clone(&metrics) as Arc<dyn Watch>);
+    Listener::new(listener, metrics)
+}
+
 /// The control socket in the data directory; the proxy serves without it too.
-fn open_control(config: &Config, shared: &Arc<Shared>, address: String) -> Option<Control> {
+fn open_control(
+    config: &Config,
+    shared: &Arc<Shared>,
+    history: &Arc<History>,
+    address: String,
+) -> Option<Control> {
     let server = About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -286,12 +328,14 @@ fn open_control(config: &Config, shared: &Arc<Shared>, address: String) -> Optio
         let state = room.state();
         Waiting { requests: state.waiting, callers: state.callers.len() }
     };
+    let (living, history) = (Arc::clone(shared), Arc::clone(history));
     let remembering = Arc::clone(shared);
     let view = View {
         server,
         keys: shared.keys.clone(),
         clock: shared.clock.clone(),
         waiting: Box::new(waiting),
+        live: Box::new(move || live(&living, &history)),
         remember: Box::new(move || remembering.remember()),
     };
     let opened = Control::open(&config.data_dir, view);
@@ -303,6 +347,32 @@ fn open_control(config: &Config, shared: &Arc<Shared>, address: String) -> Optio
             );
         })
         .ok()
+}
+
+/// What `hermux top` is told besides the state.
+fn live(shared: &Shared, history: &History) -> Live {
+    let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
+    let errors = shared.troubles.last().into_iter().map(|trouble| Failure {
+        at_ms: trouble.at.0,
+        key: text(trouble.key),
+        caller: text(trouble.caller),
+        model: text(trouble.model),
+        what: trouble.what,
+        status: trouble.status,
+    });
+    let awaited = shared.room.awaited().into_iter().map(|(model, waiting, until)| Awaited {
+        model: model.to_string(),
+        waiting,
+        until_ms: until.map(|until| until.0),
+    });
+    Live {
+        counts: shared.ledger.counts(),
+        samples: history.samples(),
+        awaited: awaited.collect(),
+        callers: shared.room.state().callers.into_iter().collect(),
+        errors: errors.collect(),
+        ..Live::default()
+    }
 }
 
 /// The ledger in the data directory; in memory where nothing can be written there.
@@ -411,20 +481,42 @@ impl Worker {
     }
 }
 
+/// Where the control thread shows what happens.
+struct Seen {
+    control: Option<Control>,
+    history: Arc<History>,
+    metrics: Option<Listener>,
+}
+
+impl Seen {
+    fn open(
+        config: &Config,
+        shared: &Arc<Shared>,
+        address: String,
+        metrics: Option<std::net::TcpListener>,
+    ) -> Self {
+        let history = Arc::new(History::default());
+        let control = open_control(config, shared, &history, address);
+        Self { control, history, metrics: metrics.map(|listener| tell_metrics(listener, shared)) }
+    }
+}
+
 /// Watches the files, asks about the keys and waits for the stop; then drains the workers and closes the ledger.
 fn control(
     mut inbox: mpsc::UnboundedReceiver<Command>,
     mut files: Files,
     shared: &Arc<Shared>,
     asking: Option<(Poll, Settle)>,
-    control_socket: Option<Control>,
+    seen: Seen,
     workers: Workers,
     grace: Duration,
 ) -> anyhow::Result<()> {
     let runtime =
         Builder::new_current_thread().enable_all().build().context("could not start the control loop")?;
     runtime.block_on(async {
-        let answering = control_socket.map(|control| tokio::spawn(control.serve()));
+        let Seen { control, history, metrics } = seen;
+        let answering = control.map(|control| tokio::spawn(control.serve()));
+        let metrics = metrics.map(|metrics| tokio::spawn(metrics.serve()));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (poll, settle) = asking.unzip();
@@ -443,7 +535,10 @@ fn control(
                     }
                     Some(Command::Stop) | None => break,
                 },
-                _ = look.tick() => files.reload_changed(shared),
+                _ = look.tick() => {
+                    files.reload_changed(shared);
+                    history.sample(shared.clock.now(), || shared.ledger.counts());
+                }
                 read = files.read_keys() => {
                     if files.put_in_force(read, shared) && std::mem::take(&mut is_reloading) {
                         notify(Health::Ready);
@@ -473,6 +568,9 @@ fn control(
             all_ended.await
         };
         shared.remember();
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
         if let Some(answering) = answering {
             // Gone before the directory's lock is, so that the next server's socket is not taken for this one's.
             answering.abort();

@@ -37,6 +37,12 @@ pub(super) fn width() -> Option<u16> {
     seen().width
 }
 
+/// Whether standard output is to have colors.
+#[cfg(feature = "tui")]
+pub(super) fn colors_on_stdout() -> bool {
+    seen().color_out
+}
+
 /// Whether standard error is to have colors.
 pub(super) fn colors_on_stderr() -> bool {
     seen().color_err

@@ -88,6 +88,7 @@ fn every_setting_can_be_a_flag_a_variable_and_a_key() {
             "upstream_proxy" => "http://127.0.0.1:8080",
             "workers" | "max_connections" => "2",
             "cors" => "https://app.example",
+            "metrics" => "127.0.0.1:9333",
             // One is nothing without the other.
             "tls_cert" | "tls_key" => continue,
             _ => setting.default,

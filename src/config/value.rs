@@ -1,6 +1,6 @@
 //! The values of settings: raw text to durations, sizes, addresses; each error says what was wanted.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +39,16 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().map(Address::Ip).or_else(|_| not_a("not an IP address, and not unix:PATH", text))
+}
+
+/// `127.0.0.1:9333`, `localhost:9333`, `[::1]:9333`.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").map(|port| format!("{}:{port}", Ipv4Addr::LOCALHOST));
+    local
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .or_else(|_| not_a("not an IP address and a port such as 127.0.0.1:9333", text))
 }
 
 /// `0660`, as `chmod` takes it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::live::Live;
 use super::{About, Answer, Ask, AskError, FILE, NO_SUCH_KEY, Reply, State};
 use crate::keys::state::Verdict;
 
@@ -13,6 +14,14 @@ type Asked<T> = Result<Option<(About, T)>, AskError>;
 pub fn state(directory: &Path) -> Asked<State> {
     ask(directory, &Ask::State, |answer| match answer {
         Answer::State(state) => Ok(state),
+        other => Err(other),
+    })
+}
+
+/// The state of the server that uses `directory`, and what led there.
+pub fn live(directory: &Path) -> Asked<Live> {
+    ask(directory, &Ask::Live, |answer| match answer {
+        Answer::Live(live) => Ok(*live),
         other => Err(other),
     })
 }

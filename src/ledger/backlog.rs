@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notes::Notes;
+use super::observe::{Counts, Watcher};
 use super::settling::Settled;
 use super::sums::{Settling, Sum, SumKey, Sums, Totals};
 use super::{Opening, Outcome, Report};
@@ -120,6 +121,8 @@ pub(super) struct Shared {
     pub settles: AtomicBool,
     /// How often something was put into the queue of what is to be settled.
     pub unsettled_news: AtomicU64,
+    /// Who else is told of attempts that end.
+    pub watcher: OnceLock<Watcher>,
     /// The largest the database may grow, pages; 0 for no limit. Tests fill a disk with it.
     #[cfg(test)]
     pub max_pages: std::sync::atomic::AtomicU32,
@@ -145,6 +148,7 @@ struct Backlog {
     notes: Notes,
     known: Vec<Known>,
     settled: Vec<Settled>,
+    counts: Counts,
     /// How many openings the writer holds that are not written yet.
     held: usize,
     /// When the oldest of what stands here came.
@@ -222,6 +226,7 @@ impl Shared {
             keep_ms: AtomicI64::new(KEEP_MS),
             settles: AtomicBool::new(false),
             unsettled_news: AtomicU64::new(0),
+            watcher: OnceLock::new(),
             #[cfg(test)]
             max_pages: std::sync::atomic::AtomicU32::new(0),
             totals: Mutex::default(),
@@ -244,6 +249,8 @@ impl Shared {
     pub(super) fn open(&self, opening: Opening, now: Instant) -> Place {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
+        backlog.counts.requests += u64::from(opening.number == 1);
+        backlog.counts.attempts += 1;
         let place = if backlog.opened.len() + backlog.held < LIMIT && backlog.stage == Stage::Running {
             let serial = backlog.first + backlog.opened.len() as u64;
             backlog.opened.push(opening);
@@ -275,6 +282,7 @@ impl Shared {
     pub(super) fn close(&self, place: &Place, mut closing: Closing, now: Instant) {
         let mut backlog = self.backlog();
         let wake = backlog.note(now);
+        backlog.counts.ended(&closing);
         match place {
             Place::Entry(_) if backlog.stage != Stage::Running => {}
             Place::Entry(serial) => {
@@ -321,6 +329,11 @@ impl Shared {
         if wake {
             self.wake.notify_one();
         }
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.backlog().counts
     }
 
     /// Takes in a note, or that one is to be forgotten.

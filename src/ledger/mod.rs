@@ -8,6 +8,7 @@ mod callers;
 mod histogram;
 mod lock;
 mod notes;
+pub mod observe;
 mod place;
 pub mod query;
 mod recall;
@@ -31,6 +32,7 @@ use crate::clock::{Clock, Time};
 use backlog::{Closing, Place, Shared};
 pub use callers::{CallerUse, LastUse};
 pub use histogram::Histogram;
+use observe::{Attempt, Counts, Ended, Watch, Watcher};
 pub use recall::UsedToday;
 use settling::Settled;
 pub use settling::{Found, Unsettled};
@@ -212,10 +214,32 @@ impl Ledger {
         shorten(&mut opening.model);
         shorten(&mut opening.path);
         let shared = Arc::clone(&self.0.shared);
+        let watched = shared.watcher.get().map(|_| Box::new(Attempt::of(&opening)));
         let started = Instant::now();
         let inference = opening.inference;
         let place = shared.open(opening, started);
-        OpenEntry { shared, started, place, inference, told: false, report: Report::default(), done: false }
+        OpenEntry {
+            shared,
+            started,
+            place,
+            inference,
+            told: false,
+            watched,
+            report: Report::default(),
+            done: false,
+        }
+    }
+
+    /// Has `watcher` told of each attempt that is opened from now on when it ends. The first one stays for good.
+    pub fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Nobody asks for two of them.
+        let _ = self.0.shared.watcher.set(Watcher(watcher));
+    }
+
+    /// What was counted since this ledger was opened, to this moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.shared.counts()
     }
 
     /// Attempts by name of the key on the clock's UTC day: those of earlier processes in this directory and all that
@@ -341,6 +365,8 @@ pub struct OpenEntry {
     inference: bool,
     /// Whether the ledger knows the generation already.
     told: bool,
+    /// What a watcher is to be told; none where there is none.
+    watched: Option<Box<Attempt>>,
     /// Filled in while the answer passes; written when the entry closes.
     pub report: Report,
     done: bool,
@@ -393,6 +419,10 @@ impl OpenEntry {
             self.report.generation = None;
         }
         let now = Instant::now();
+        if let (Some(attempt), Some(Watcher(watcher))) = (&self.watched, self.shared.watcher.get()) {
+            let duration = now.duration_since(self.started);
+            watcher.ended(&Ended { attempt, outcome, report: &self.report, duration });
+        }
         let settling = self.settling(outcome);
         let closing = Closing::new(outcome, &mut self.report, now.duration_since(self.started), settling);
         self.shared.close(&self.place, closing, now);

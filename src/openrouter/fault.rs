@@ -223,9 +223,11 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Kind {
+    /// What it is called in logs and metrics.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
             Self::KeyRefused => "key refused",
             Self::ManagementKey => "management key",
             Self::KeyCap(_) => "key cap spent",
@@ -245,7 +247,13 @@ impl fmt::Display for Kind {
             Self::BadRequest => "bad request",
             Self::Edge => "answer of the edge",
             Self::Unidentified => "unidentified rate limit",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 

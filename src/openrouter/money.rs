@@ -12,6 +12,9 @@ pub(super) fn nano_dollars(json: &str) -> Option<i64> {
 
 /// The same for a decimal without a sign.
 fn magnitude(text: &str) -> Option<i64> {
+    if let Some(nanos) = plain(text.as_bytes()) {
+        return Some(nanos);
+    }
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (text, 0),
@@ -41,6 +44,25 @@ fn magnitude(text: &str) -> Option<i64> {
         nanos = nanos.checked_mul(10_u64.checked_pow(u32::try_from(missing).ok()?)?)?;
     }
     i64::try_from(nanos).ok()
+}
+
+/// The same for digits with a point among them at most, as nearly all are, which need neither rounding nor care.
+fn plain(text: &[u8]) -> Option<i64> {
+    let (mut nanos, mut places, mut is_fraction) = (0_i64, 0, false);
+    if text.len() > 18 || !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                nanos = nanos * 10 + i64::from(byte - b'0');
+                places += u32::from(is_fraction);
+            }
+            b'.' if !is_fraction => is_fraction = true,
+            _ => return None,
+        }
+    }
+    nanos.checked_mul(10_i64.pow(9_u32.checked_sub(places)?))
 }
 
 #[cfg(test)]

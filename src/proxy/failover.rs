@@ -1,6 +1,7 @@
 //! What follows an attempt that went wrong: whose fault it is, what rests, and which key is next.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -12,6 +13,7 @@ use super::hold::{Form, first_data};
 use super::owned::another_account_may_have_it;
 use super::refusal::{Refusal, Refused};
 use super::room::{Blocked, GaveUp, Granted};
+use super::trouble::Trouble;
 use super::{Shared, Worker};
 use crate::clock::Time;
 use crate::keys::KeyName;
@@ -34,6 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How many keys one request tries after faults that say nothing certain about a key: those let nothing rest, or
 /// not for sure, so that every other request would go the same long way.
 const MOST_GUESSES: u32 = 8;
+
+/// The kind of a fault where there is no answer at all.
+const NO_ANSWER: &str = "no answer";
 
 /// Goes on with a request whose `first` attempt went wrong, or could not leave.
 pub(super) async fn go_on(
@@ -192,6 +197,7 @@ impl Failover<'_, '_> {
             // Whatever waits for it waits on.
             return Next::Same(granted);
         }
+        self.note(NO_ANSWER, &granted.lease, error.to_string(), None);
         self.refusal = Some(Refusal::from(error));
         // Only where no byte of an answer was seen, and not after a long wait.
         let may = matches!(error, SendError::Resolve | SendError::Connect | SendError::Closed);
@@ -304,9 +310,18 @@ impl Failover<'_, '_> {
         );
     }
 
+    /// Notes among the last errors that an attempt met a fault of this `kind`.
+    fn note(&self, kind: &'static str, lease: &Lease, what: String, status: Option<u16>) {
+        let (caller, model) = (Arc::clone(&self.demand.caller), Arc::clone(&self.demand.model));
+        let (caller, model) = (Some(caller), Some(model));
+        let trouble = Trouble { at: self.now(), key: None, caller, model, what, status };
+        self.worker.shared.troubles.met(kind, lease.key().name().shared(), trouble);
+    }
+
     /// Lets rest what is at fault, and finds out what may help.
     fn learn(&mut self, fault: &Fault, lease: &Lease, probe: Option<Probe>) -> Next {
         let now = self.now();
+        self.note(fault.kind.words(), lease, fault.kind.words().to_owned(), Some(fault.status));
         if let Some(user) = &fault.user_id {
             lease.belongs_to(user, now);
         }
@@ -488,7 +503,9 @@ impl Failover<'_, '_> {
         let attempts = self.attempts;
         match self.kept {
             Some(kept) => Ok(Answered { attempts, ..*kept }),
-            None => Err(Refused { refusal: self.refusal.unwrap_or(Refusal::SentOnce), attempts }),
+            None => {
+                Err(Refused { refusal: self.refusal.unwrap_or(Refusal::SentOnce), attempts, told: false })
+            }
         }
     }
 }
@@ -497,6 +514,10 @@ impl Failover<'_, '_> {
 pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) -> Option<u16> {
     let now = shared.clock.now();
     let fault = classify_event(error, now)?;
+    let kind = fault.kind.words();
+    let (what, status) = (kind.to_owned(), Some(fault.status));
+    let trouble = Trouble { at: now, key: None, caller: None, model: None, what, status };
+    shared.troubles.met(kind, lease.key().name().shared(), trouble);
     tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
     if let Some(rest) = rest_after(&fault) {
         // Whether the model is down is for those to tell who can still wait for it.

@@ -15,6 +15,7 @@ mod refusal;
 pub mod room;
 mod route;
 mod tap;
+pub mod trouble;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -38,6 +39,7 @@ use self::refusal::{Refusal, Refused};
 use self::room::Room;
 use self::route::{Own, Route};
 use self::tap::{LogLine, Tap};
+use self::trouble::{Trouble, Troubles};
 use crate::access::allowance::Allowance;
 use crate::access::{Access, Denied};
 use crate::clock::Clock;
@@ -57,6 +59,11 @@ pub use self::tap::ProxyBody;
 
 /// Names the session that a request belongs to (`OpenRouter` API reference).
 const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+
+/// The target of the lines that tell of each request; `--access-log` shows them.
+pub const REQUEST: &str = "hermux::request";
+/// How a request ended that upstream did not answer.
+const REFUSED: &str = "refused";
 
 /// Bodies of other than inference requests are kept up to this size, bytes; larger ones are streamed.
 const KEPT_OF_OTHERS: usize = 64 << 10;
@@ -82,6 +89,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Held while what is to be remembered moves to the ledger, so that of two facts about one thing the later is noted last.
     pub remembering: Mutex<()>,
+    /// What went wrong lately.
+    pub troubles: Troubles,
     /// What all requests share of what is bounded.
     pub bounds: Bounds,
     /// Whether `GET /ready` answers 200: true while requests are served, false from the stop signal on.
@@ -188,13 +197,20 @@ impl Proxy {
             let mut answer = match worker.probe(&parts) {
                 Some(answer) => answer,
                 None => worker.relay(&parts, body).await.unwrap_or_else(|refused| {
-                    tracing::debug!(
-                        target: "hermux::request",
-                        status = refused.refusal.status().as_u16(),
-                        "{} refused: {}",
-                        route::brief(parts.uri.path()),
-                        refused.refusal.message(),
-                    );
+                    if !refused.told {
+                        let (refusal, path) = (&refused.refusal, route::brief(parts.uri.path()));
+                        let status = refusal.status().as_u16();
+                        worker.shared.troubles.refused(status, || worker.trouble(refusal, None));
+                        tracing::debug!(
+                            target: REQUEST,
+                            %path,
+                            status,
+                            outcome = REFUSED,
+                            attempts = 0,
+                            "refused: {}",
+                            refusal.message(),
+                        );
+                    }
                     refused.into_response(route::dialect_of(&parts.uri))
                 }),
             };
@@ -275,14 +291,13 @@ impl Worker {
             model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
             path: route::name(route.path),
         };
-        let answered = attempt::run(self, &demand, &mut body).await?;
+        let log =
+            tracing::enabled!(target: REQUEST, tracing::Level::DEBUG).then(|| Box::new(LogLine::of(&demand)));
+        let answered = match attempt::run(self, &demand, &mut body).await {
+            Ok(answered) => answered,
+            Err(refused) => return Err(self.told(refused, &demand, log)),
+        };
         self.remember(&route, &demand, &answered);
-
-        let log = tracing::enabled!(target: "hermux::request", tracing::Level::DEBUG).then(|| LogLine {
-            caller: demand.caller,
-            model: demand.model,
-            path: demand.path,
-        });
         let attempts = answered.attempts;
         let (mut tap, status, mut headers) =
             Tap::new(Rc::clone(self), answered, route.inference, route.dialect, log);
@@ -313,6 +328,28 @@ impl Worker {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)
+    }
+
+    /// Tells of a request that was let in and got no answer of upstream's.
+    #[cold]
+    fn told(&self, refused: Refused, demand: &Demand<'_>, log: Option<Box<LogLine>>) -> Refused {
+        let status = refused.refusal.status().as_u16();
+        self.shared.troubles.refused(status, || self.trouble(&refused.refusal, Some(demand)));
+        if let Some(log) = log {
+            log.refused(status, refused.attempts, &refused.refusal.message());
+        }
+        Refused { told: true, ..refused }
+    }
+
+    fn trouble(&self, refusal: &Refusal, demand: Option<&Demand<'_>>) -> Trouble {
+        Trouble {
+            at: self.shared.clock.now(),
+            key: None,
+            caller: demand.map(|demand| Arc::clone(&demand.caller)),
+            model: demand.map(|demand| Arc::clone(&demand.model)),
+            what: refusal.message().trim_start_matches("hermux: ").to_owned(),
+            status: Some(refusal.status().as_u16()),
+        }
     }
 
     /// The key that made what the request asks for, or what its body names. One whose row is gone counts for nobody: it

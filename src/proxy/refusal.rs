@@ -73,11 +73,13 @@ impl From<&SendError> for Refusal {
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
     pub(super) attempts: u32,
+    /// Whether the log has it already.
+    pub(super) told: bool,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, attempts: 0 }
+        Self { refusal, attempts: 0, told: false }
     }
 }
 
@@ -336,7 +338,8 @@ mod tests {
         {
             let refusal = exhausted(Some(after), &[(Why::FreeMinute, 2), (Why::NoCredits, 1)]);
             let message = refusal.message();
-            let response = Refused { refusal, attempts: 3 }.into_response::<Bytes>(Dialect::Messages);
+            let response =
+                Refused { refusal, attempts: 3, told: false }.into_response::<Bytes>(Dialect::Messages);
             assert_eq!(response.status(), 429);
             assert_eq!(response.headers()["retry-after"], header);
             assert_eq!(response.headers()["x-hermux-attempts"], "3");

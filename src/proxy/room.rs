@@ -174,6 +174,12 @@ impl<K: Keys> Room<K> {
         self.0.lock().state()
     }
 
+    /// What is waited for, by model: how many requests, and until when at the earliest, where that is known.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<(Arc<str>, usize, Option<Time>)> {
+        self.0.lock().awaited()
+    }
+
     /// Leave for one attempt: at once where nobody waits and a key and the model are there, else when the turn comes.
     ///
     /// `patience` is how long the request may still wait, and grows shorter by what it waited; zero never waits.

@@ -2,26 +2,32 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::Worker;
 use super::allowance::Charge;
-use super::attempt::{Answered, Holder, Reply, generation};
+use super::attempt::{Answered, Demand, Holder, Reply, generation};
 use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
 use super::hold::{Begun, Form, Late};
 use super::owned::Resumed;
+use super::trouble::Trouble;
+use super::{REFUSED, REQUEST, Worker};
 use crate::keys::Key;
-use crate::ledger::{self, OpenEntry, Outcome};
+use crate::ledger::{self, OpenEntry, Outcome, Report};
 use crate::openrouter::dialect::{Dialect, Stream, error_event};
 use crate::openrouter::sse::Events;
 use crate::openrouter::usage::UsageTap;
 use crate::upstream::BodyError;
+
+/// The kind of a fault where an answer ended too early.
+const BROKE_OFF: &str = "answer broke off";
 
 /// How much of an error's body is searched for the key.
 const SEARCHED: usize = 64 << 10;
@@ -98,12 +104,86 @@ pub struct Tap {
     log: Option<Box<LogLine>>,
 }
 
-/// What a request's log line says beyond the entry.
+/// A request's one log line, with what it says beyond the entry. Dropped untold, it tells that the caller left.
 #[derive(Debug)]
 pub(super) struct LogLine {
-    pub(super) caller: std::sync::Arc<str>,
-    pub(super) model: std::sync::Arc<str>,
-    pub(super) path: std::sync::Arc<str>,
+    caller: Arc<str>,
+    model: Arc<str>,
+    path: Arc<str>,
+    attempts: u32,
+    begun: Instant,
+    told: bool,
+}
+
+impl LogLine {
+    pub(super) fn of(demand: &Demand<'_>) -> Self {
+        let (caller, model) = (Arc::clone(&demand.caller), Arc::clone(&demand.model));
+        let path = Arc::clone(&demand.path);
+        Self { caller, model, path, attempts: 0, begun: Instant::now(), told: false }
+    }
+
+    fn duration_ms(&self) -> u64 {
+        millis(self.begun.elapsed())
+    }
+
+    pub(super) fn refused(mut self, status: u16, attempts: u32, why: &str) {
+        self.told = true;
+        tracing::debug!(
+            target: REQUEST,
+            caller = &*self.caller,
+            model = &*self.model,
+            path = %self.path,
+            status,
+            outcome = REFUSED,
+            attempts,
+            duration_ms = self.duration_ms(),
+            "refused: {why}",
+        );
+    }
+
+    fn ended(mut self, key: &Key, outcome: Outcome, report: &Report) {
+        self.told = true;
+        let Report { status, bytes, first_byte, usage, .. } = report;
+        tracing::debug!(
+            target: REQUEST,
+            caller = &*self.caller,
+            key = %key.name(),
+            // As the caller wrote it, so it is escaped.
+            model = &*self.model,
+            path = %self.path,
+            status,
+            outcome = outcome.as_str(),
+            attempts = self.attempts,
+            bytes,
+            first_byte_ms = first_byte.map(millis),
+            duration_ms = self.duration_ms(),
+            prompt_tokens = usage.prompt_tokens,
+            completion_tokens = usage.completion_tokens,
+            cost_nanodollars = usage.cost,
+            "{}",
+            outcome.as_str(),
+        );
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        if !self.told {
+            tracing::debug!(
+                target: REQUEST,
+                caller = &*self.caller,
+                model = &*self.model,
+                path = %self.path,
+                outcome = Outcome::Cancelled.as_str(),
+                duration_ms = self.duration_ms(),
+                "the caller left before there was an answer",
+            );
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Tap {
@@ -112,9 +192,12 @@ impl Tap {
         answered: Answered,
         inference: bool,
         dialect: Dialect,
-        log: Option<LogLine>,
+        mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
-        let Answered { reply, holder, mut entry, failed, .. } = answered;
+        let Answered { reply, holder, mut entry, failed, attempts } = answered;
+        if let Some(log) = &mut log {
+            log.attempts = attempts;
+        }
         let Reply { status, headers, body, form, is_unclear } = reply;
         let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());
@@ -137,7 +220,7 @@ impl Tap {
             entry,
             holder,
             charge: None,
-            log: log.map(Box::new),
+            log,
         });
         (tap, status, headers)
     }
@@ -256,6 +339,11 @@ impl Tap {
                 event = error_event(events.dialect(), 502, &format!("hermux: {why}"), &stream);
             }
             self.settle(Outcome::Failed);
+            let shared = &self.worker.shared;
+            let (at, what) = (shared.clock.now(), why.to_owned());
+            let status = self.entry.report.status;
+            let trouble = Trouble { at, key: None, caller: None, model: None, what, status };
+            shared.troubles.met(BROKE_OFF, self.holder.key().name().shared(), trouble);
             tracing::warn!(key = %self.holder.key().name(), "an answer broke off: {why}");
         }
         // It may be the beginning of the key.
@@ -305,20 +393,7 @@ impl Tap {
             }
         }
         if let Some(log) = self.log.take() {
-            let report = &self.entry.report;
-            tracing::debug!(
-                target: "hermux::request",
-                caller = %log.caller,
-                key = %self.holder.key().name(),
-                // As the caller wrote it, so not as it is.
-                model = ?log.model,
-                status = report.status,
-                outcome = outcome.as_str(),
-                bytes = report.bytes,
-                ms = u64::try_from(self.entry.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "{}",
-                log.path,
-            );
+            log.ended(self.holder.key(), outcome, &self.entry.report);
         }
         self.entry.finish(outcome);
     }

@@ -67,7 +67,7 @@ pub(super) fn word(why: Why) -> String {
 }
 
 /// What rests, until when and why: `free models resting until 12:34 UTC (in 5 min): …`.
-pub(super) fn rest(rest: &RestState, now: Time) -> String {
+pub(in crate::commands) fn rest(rest: &RestState, now: Time) -> String {
     let what = match rest.what.as_str() {
         "free" => "free models ",
         "paid" => "paid models ",
@@ -87,7 +87,7 @@ pub(super) fn resting(reason: &str, until_ms: i64, now: Time) -> String {
 }
 
 /// `12:34 UTC (in 5 min)`, with the date where that is not within a day.
-pub(super) fn until_text(until: Time, now: Time) -> String {
+pub(in crate::commands) fn until_text(until: Time, now: Time) -> String {
     let wait = until.since(now).as_millis().div_ceil(1000);
     let time = match Timestamp::from_millisecond(until.0) {
         Ok(at) if wait < 86_400 => at.strftime("%H:%M").to_string(),

@@ -143,6 +143,17 @@ impl<G> Queue<G> {
         RoomState { waiting: self.waiting, callers }
     }
 
+    pub(super) fn awaited(&self) -> Vec<(Arc<str>, usize, Option<Time>)> {
+        let mut models: BTreeMap<&Arc<str>, (usize, Option<Time>)> = BTreeMap::new();
+        for (group, held) in &self.groups {
+            let (waiting, until) = models.entry(&group.model).or_default();
+            *waiting += held.waiting;
+            let next = held.why.as_ref().and_then(Blocked::until);
+            *until = until.iter().copied().chain(next).min();
+        }
+        models.into_iter().map(|(model, (waiting, until))| (Arc::clone(model), waiting, until)).collect()
+    }
+
     /// The group that a new request belongs to.
     pub(super) fn group_of(&self, need: &OwnedNeed) -> Arc<Group> {
         let only = match &need.bind {

@@ -1,0 +1,34 @@
+//! `OpenMetrics` text as the older form of Prometheus, in which a counter's header has its full name.
+
+/// `text` in the older form.
+pub(super) fn classic(text: &str) -> String {
+    let counters: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut classic = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let header = line.strip_prefix("# ").and_then(|header| {
+            let (word, rest) = header.split_once(' ')?;
+            let (name, rest) = rest.split_once(' ')?;
+            counters.contains(&name).then_some((word, name, rest))
+        });
+        match header {
+            Some((word, name, rest)) => classic.extend(["# ", word, " ", name, "_total ", rest]),
+            None => classic.push_str(line),
+        }
+        classic.push('\n');
+    }
+    classic
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_counters_header_gets_its_full_name_and_nothing_else_changes() {
+        let open =
+            "# HELP a_b Things.\n# TYPE a_b counter\na_b_total{c=\"# EOF\"} 1\n# TYPE d gauge\nd 2\n# EOF\n";
+        assert_eq!(
+            super::classic(open),
+            "# HELP a_b_total Things.\n# TYPE a_b_total counter\na_b_total{c=\"# EOF\"} 1\n# TYPE d gauge\nd 2\n"
+        );
+    }
+}
