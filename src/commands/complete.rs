@@ -35,6 +35,8 @@ const NAMED: &[(&[&str], Option<&str>, Candidates)] = &[
     (&["keys", "reset"], None, keys),
     (&["allow", "gen"], Some("keys"), keys),
     (&["allow", "revoke"], None, callers),
+    (&["stats"], Some("key"), keys),
+    (&["stats"], Some("caller"), callers),
 ];
 
 /// Answers a shell that asks for completions; false where none does.

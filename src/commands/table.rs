@@ -6,18 +6,26 @@ use super::terminal;
 
 /// An empty table below `header`.
 pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
+    let mut table = bare();
+    table.set_header(header);
     table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty()
-        .set_header(header);
+}
+
+/// The same without a header.
+pub(super) fn bare() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
     table
 }
 
 /// Folds the cells of `table` where it would be wider than the terminal; in a file and a pipe lines stay whole.
 pub(super) fn fit(table: &mut Table) {
-    if let Some(width) = terminal::width() {
+    fit_into(table, terminal::width());
+}
+
+/// The same for a terminal of so many columns, if it is one.
+pub(super) fn fit_into(table: &mut Table, width: Option<u16>) {
+    if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
 }
@@ -25,6 +33,11 @@ pub(super) fn fit(table: &mut Table) {
 /// The lines of `table`.
 pub(super) fn lines(mut table: Table) -> String {
     fit(&mut table);
+    bare_lines(&table)
+}
+
+/// The lines of `table` as it is.
+pub(super) fn bare_lines(table: &Table) -> String {
     // Each cell has a blank before it, and those of the first column are not wanted.
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
     table.lines().fold(String::new(), |text, line| text + &bare(&line) + "\n")
