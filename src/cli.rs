@@ -307,8 +307,8 @@ WHEN is today, yesterday, a day such as 2026-11-01, how long ago, such as 7d or 
 count whole. In a NAME * stands for any text, as in 'openai/*'.
 
 A request stands with the key, model, caller and time of its last attempt; attempts, errors and waits
-(for a key) are counted each. `first byte p50` and `p95` are how long 50 % and 95 % of the answers
-took at most to begin, within 6 %. `free quota` is how much of today's free requests its account has
+(for a key) are counted each. `TTFB p50` and `p95` are how long 50 % and 95 % of the answers took at
+most to their first byte, within 6 %. `free quota` is how much of today's free requests its account has
 used up, where that is known: with --by key or account alone. Columns that do not fit into the
 terminal are left out, and it says which.
 

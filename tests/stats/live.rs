@@ -7,13 +7,9 @@ use super::support::hermux::write_private;
 use super::support::{Request, Setup, eventually};
 
 fn json(setup: &Setup) -> Value {
-    let output = setup
-        .command()
-        .args(["stats", "--json", "--data-dir"])
-        .arg(setup.data())
-        .arg("--tokens")
-        .arg(setup.tokens());
-    let output = { output }.output().unwrap();
+    let mut command = setup.command();
+    command.args(["stats", "--json", "--data-dir"]).arg(setup.data()).arg("--tokens").arg(setup.tokens());
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -26,14 +22,15 @@ fn table(setup: &Setup, by: &str) -> String {
 
 #[test]
 fn the_free_quota_of_today_is_told_by_the_server_and_from_what_it_noted() {
-    let free = |name: &str| Key { free_tier: true, ..Key::new(name) };
-    let simulator = Simulator::start(Scenario { keys: vec![free("a")], ..Scenario::default() }).unwrap();
+    let mut scenario = Scenario::with_keys(&["a"]);
+    scenario.accounts[0].credits = 0;
+    let simulator = Simulator::start(scenario).unwrap();
     let setup = Setup::url(&simulator.url()).polling();
     write_private(&setup.tokens(), &format!("name,token\na,{}\n", Key::new("a").secret));
     let hermux = setup.start();
     let chat = Request::post(
         "/v1/chat/completions",
-        r#"{"model":"openai/gpt-oss-20b:free","messages":[{"role":"user","content":"hello"}]}"#,
+        r#"{"model":"deepseek/deepseek-chat:free","messages":[{"role":"user","content":"hello"}]}"#,
     );
     assert_eq!(hermux.ask(&chat).status(), 200);
     let told = |setup: &Setup| {

@@ -128,8 +128,8 @@ fn columns(found: &Found, is_terminal: bool) -> Vec<Column> {
     add("completion", 5, &|of| plain(count(of.completion_tokens)));
     add("cached", 10, &|of| plain(count(of.cached_tokens)));
     add("cost USD", 1, &|of| plain(dollars(of.cost, finest)));
-    add("first byte p50", 7, &wait(50));
-    add("p95", 8, &wait(95));
+    add("TTFB p50", 7, &wait(50));
+    add("TTFB p95", 8, &wait(95));
     if found.has_quota(by) {
         let cell = |group: &Group| found.free(by, group).map_or_else(|| plain(NOTHING.to_owned()), quota);
         let mut cells: Vec<_> = found.groups.iter().map(cell).collect();
@@ -156,13 +156,21 @@ fn shares(found: &Found) -> Option<Column> {
         let part = u128::from(part(&group.figures));
         // The longest bar is that of the largest part.
         let eighths = u64::try_from((part * u128::from(8 * BAR)).div_ceil(most.into())).unwrap_or(0);
-        let percent = (part * 200 + u128::from(total)) / (2 * u128::from(total));
-        plain(format!("{} {percent:>3}%", bar(eighths)))
+        plain(format!("{} {:>4}", bar(eighths), percent(part, total.into())))
     };
     let mut cells: Vec<_> = found.groups.iter().map(share).collect();
     cells.push(plain(String::new()));
     let header = if of_cost { "share of cost" } else { "share of requests" };
     Some(Column { header, cells, is_number: false, rank: 9 })
+}
+
+/// What `part` of `total` is, never nothing or all where it is not that.
+fn percent(part: u128, total: u128) -> String {
+    match (part * 200 + total) / (2 * total) {
+        0 if part > 0 => "<1%".to_owned(),
+        100 if part < total => ">99%".to_owned(),
+        percent => format!("{percent}%"),
+    }
 }
 
 /// So many eighths of characters, in the place of the longest bar.
@@ -235,13 +243,17 @@ fn duration(duration: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{bar, count, duration};
+    use super::{bar, count, duration, percent};
 
     #[test]
     fn numbers_are_easy_to_read() {
         let counts = [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")];
         for (number, text) in counts {
             assert_eq!(count(number), text);
+        }
+        let percents = [(0, "0%"), (1, "<1%"), (15, "2%"), (500, "50%"), (999, ">99%"), (1_000, "100%")];
+        for (part, text) in percents {
+            assert_eq!(percent(part, 1_000), text);
         }
         assert_eq!(duration(Duration::from_millis(820)), "820 ms");
         assert_eq!(duration(Duration::from_millis(12_340)), "12.3 s");
