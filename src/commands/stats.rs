@@ -115,9 +115,9 @@ fn nothing(found: &Found, config: &Config, now: Time) -> Result<String, QueryErr
         return Ok(said);
     };
     let hint = if found.asked.is_plain {
-        format!("it was on {last}; show that with: hermux stats --since {last}")
+        format!("it was last used on {last}; show that day with: hermux stats --since {last}")
     } else {
-        format!("it counted from {first} to {last}; show that with: hermux stats --since {first}")
+        format!("it was used from {first} to {last}; show all with: hermux stats --since {first}")
     };
     Ok(format!("nothing was used, {title}, by the ledger in {data}\nhint: {hint}\n"))
 }

@@ -77,6 +77,8 @@ fn filters_take_patterns_and_all_of_them_hold() {
         ("--caller c*", &["ann", "ben", "cay"]),
         ("--caller bob --model *", &["ben"]),
         ("--key ann --key c*", &["ann", "cay"]),
+        ("--key a*n --key ben", &["ann", "ben"]),
+        ("--key *'* --key ?*", &[]),
         ("--key a?n", &[]),
         ("--key [ab]*", &[]),
         ("--key ann' --key nobody", &[]),
@@ -136,11 +138,11 @@ fn where_nothing_is_found_it_says_what_to_do() {
     for (words, hint) in [
         (
             "--since 2027-01-01",
-            "it counted from 2026-11-01 to 2026-11-03; show that with: hermux stats --since 2026-11-01",
+            "it was used from 2026-11-01 to 2026-11-03; show all with: hermux stats --since 2026-11-01",
         ),
         (
             "--since today --until today",
-            "it was on 2026-11-03; show that with: hermux stats --since 2026-11-03",
+            "it was last used on 2026-11-03; show that day with: hermux stats --since 2026-11-03",
         ),
     ] {
         let text = stats(home.path(), words);

@@ -107,7 +107,8 @@ struct Object<'a> {
 struct Line<'a> {
     is: Vec<(&'static str, &'a Value)>,
     figures: &'a Figures,
-    free: Option<Option<Free>>,
+    /// Where there is one, whether it is known or not.
+    quota: Option<[(&'static str, Figure); 2]>,
 }
 
 impl Serialize for Line<'_> {
@@ -119,7 +120,7 @@ impl Serialize for Line<'_> {
                 _ => map.serialize_entry(name, &text(value))?,
             }
         }
-        for (name, figure) in figures(self.figures).into_iter().chain(self.free.into_iter().flat_map(quota)) {
+        for (name, figure) in figures(self.figures).into_iter().chain(self.quota.into_iter().flatten()) {
             map.serialize_entry(name, &figure)?;
         }
         map.end()
@@ -144,7 +145,7 @@ pub(super) fn json(found: &Found, parts: &[Vec<Group>], grouped: bool) -> serde_
         models: part(1),
         callers: part(2),
         days: part(3),
-        total: Line { is: Vec::new(), figures: &found.total, free: None },
+        total: Line { is: Vec::new(), figures: &found.total, quota: None },
         groups: grouped.then(groups),
         since: at(found.asked.question.since),
         until: at(found.asked.question.until),
@@ -158,7 +159,7 @@ fn line<'a>(found: &Found, group: &'a Group, names: &[&'static str], by: &[By]) 
     Line {
         is: names.iter().copied().zip(&group.is).collect(),
         figures: &group.figures,
-        free: has_quota.then(|| found.free(by, group)),
+        quota: has_quota.then(|| quota(found.free(by, group))),
     }
 }
 

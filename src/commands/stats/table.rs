@@ -70,7 +70,7 @@ pub(super) fn table(found: &Found, width: Option<usize>, colored: bool) -> Strin
     }
     let mut text = text(table, width);
     if !left_out.is_empty() {
-        text.push_str(&format!("\nnot shown, since the terminal is too narrow: {}\n", left_out.join(", ")));
+        text.extend(["\nnot shown, since the terminal is too narrow: ", &left_out.join(", "), "\n"]);
     }
     text
 }
@@ -178,7 +178,7 @@ fn bar(eighths: u64) -> String {
     const PARTS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let full = eighths.min(8 * BAR) / 8;
     let mut bar: String = (0..full).map(|_| '█').collect();
-    if full < BAR && eighths % 8 > 0 {
+    if full < BAR && !eighths.is_multiple_of(8) {
         bar.push(PARTS[usize::try_from(eighths % 8 - 1).unwrap_or(0)]);
     }
     while (bar.chars().count() as u64) < BAR {
@@ -223,7 +223,7 @@ fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

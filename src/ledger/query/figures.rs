@@ -214,13 +214,20 @@ struct Filter(String);
 impl Filter {
     fn new(question: &Question) -> Self {
         let mut sql = String::new();
-        let named = [("key", &question.keys), ("caller", &question.callers), ("model", &question.models)];
-        for (column, patterns) in named {
-            if !patterns.is_empty() {
-                let fits: Vec<_> =
-                    patterns.iter().map(|pattern| format!("name GLOB {}", glob(pattern))).collect();
-                let _ = write!(sql, " AND {column} IN (SELECT id FROM names WHERE {})", fits.join(" OR "));
+        let filters = [("key", &question.keys), ("caller", &question.callers), ("model", &question.models)];
+        for (column, patterns) in filters {
+            if patterns.is_empty() {
+                continue;
             }
+            // There may be thousands of names, but hardly of patterns.
+            let (patterns, names): (Vec<_>, Vec<_>) = patterns.iter().partition(|name| name.contains('*'));
+            let names: Vec<_> = names.into_iter().map(|name| literal(name)).collect();
+            let _ =
+                write!(sql, " AND {column} IN (SELECT id FROM names WHERE name IN ({})", names.join(", "));
+            for pattern in patterns {
+                let _ = write!(sql, " OR name GLOB {}", glob(pattern));
+            }
+            sql.push(')');
         }
         if !question.statuses.is_empty() {
             let _ = write!(sql, " AND status IN ({})", listed(&question.statuses));
@@ -229,18 +236,15 @@ impl Filter {
     }
 }
 
-/// `pattern`, in which `*` alone is special, as a literal for GLOB. A zero byte ends what `SQLite` reads; no name has one.
+/// `pattern`, in which `*` alone is special, as a literal for GLOB.
 fn glob(pattern: &str) -> String {
-    let mut literal = String::from("'");
-    for character in pattern.chars() {
-        match character {
-            '?' | '[' => literal.extend(['[', character, ']']),
-            '\'' => literal.push_str("''"),
-            '\0' => literal.push('\u{fffd}'),
-            _ => literal.push(character),
-        }
-    }
-    literal + "'"
+    // A set of one character stands for it.
+    literal(&pattern.replace('[', "[[]").replace('?', "[?]"))
+}
+
+/// `text` as a literal. A zero byte would end what `SQLite` reads, and no name has one.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\0', "\u{fffd}").replace('\'', "''"))
 }
 
 fn listed(numbers: &[impl ToString]) -> String {
