@@ -385,14 +385,14 @@ module completions {
     [ "auto" "always" "never" ]
   }
 
-  # Show requests, tokens, cost and latency by key, model, caller or time; today (UTC) by key
+  # Show requests, tokens, cost and latency by key, model, caller or time
   export extern "hermux stats" [
     --by: string@"nu-complete hermux stats by" # Group by these, the first above all; a list with commas, or repeated [default: key]
     --since: string           # Only what left from then on [default: today; with --until from the beginning]
     --until: string           # Only what left until then
     --key: string@"nu-complete hermux names"             # Only these keys; may be repeated
     --model: string           # Only these models; may be repeated
-    --caller: string          # Only these callers; may be repeated
+    --caller: string@"nu-complete hermux names"          # Only these callers; may be repeated
     --json                    # Print one JSON object
     --csv                     # Print CSV, a line for each group
     --watch: string           # Show it anew every so many seconds, in place, until Ctrl-C [default: 2]

@@ -302,22 +302,23 @@ Examples:
   pbpaste | hermux allow check";
 
 const STATS: &str = "\
-WHEN is today, yesterday, a day such as 2026-11-01, how long ago, such as 7d or 12h, or a moment such as
-2026-11-01T18:00:00Z; all in UTC. A day counts whole, also behind --until; hours that are only touched
-count whole. In a NAME * stands for any text, as in 'openai/*'.
+WHEN is today, yesterday, a day such as 2026-11-01, how long ago, such as 7d or 12h, or a moment
+such as 2026-11-01T18:00:00Z; all in UTC. A day counts whole, also behind --until; hours that
+are only touched count whole. In a NAME * stands for any text, as in 'openai/*'.
 
-A request stands with the key, model, caller and time of its last attempt; attempts, errors and waits
-(for a key) are counted each. `TTFB p50` and `p95` are how long 50 % and 95 % of the answers took at
-most to their first byte, within 6 %. `free quota` is how much of today's free requests its account has
-used up, where that is known: with --by key or account alone. Columns that do not fit into the
-terminal are left out, and it says which.
+A request stands with the key, model, caller and time of its last attempt; attempts, errors and
+waits (for a key) are counted each. `TTFB p50` and `p95` are how long 50 % and 95 % of the
+answers took at most to their first byte, within 6 %. `free quota` is how much of today's free
+requests its account has used up, where that is known: with --by key or account alone. Columns
+that do not fit into the terminal are left out, and it says which.
 
 The JSON object has `keys`, `models`, `callers` and `days`, each with name, requests, attempts,
-prompt_tokens, completion_tokens, cost_usd, errors, waits, unsettled (attempts whose cost is never
-known), reasoning_tokens, cached_tokens, cache_write_tokens, upstream_cost_usd, first_byte_p50_ms and
-first_byte_p95_ms, keys also free_day_used and free_day_limit; `total` with the same but the name,
-since and until; with --by `groups`, which have what they are grouped by in place of the name. Lines
-of CSV have what they are grouped by, then the same. What is not known is null, in CSV empty.
+prompt_tokens, completion_tokens, cost_usd, errors, waits, unsettled (attempts whose cost is
+never known), reasoning_tokens, cached_tokens, cache_write_tokens, upstream_cost_usd,
+first_byte_p50_ms and first_byte_p95_ms, keys also free_day_used and free_day_limit; `total`
+with the same but the name, since and until; with --by `groups`, which have what they are
+grouped by in place of the name. Lines of CSV have what they are grouped by, then the same. What
+is not known is null, in CSV empty.
 
 Examples:
   hermux stats
@@ -439,7 +440,7 @@ pub enum Command {
     /// Manage the access tokens in allow.txt
     #[command(subcommand, arg_required_else_help = true, after_help = ALLOW)]
     Allow(AllowCommand),
-    /// Show requests, tokens, cost and latency by key, model, caller or time; today (UTC) by key
+    /// Show requests, tokens, cost and latency by key, model, caller or time
     #[command(after_help = STATS)]
     Stats(StatsArgs),
     /// Set hermux up, and see what it goes by
