@@ -379,13 +379,25 @@ module completions {
     --help(-h)                # Print help
   ]
 
+  def "nu-complete hermux stats by" [] {
+    [ "key" "model" "caller" "day" "hour" "status" "account" ]
+  }
+
   def "nu-complete hermux stats color" [] {
     [ "auto" "always" "never" ]
   }
 
-  # Show requests, attempts, tokens and cost of each key today (UTC)
+  # Show requests, tokens, cost and latency by key, model, caller or time
   export extern "hermux stats" [
+    --by: string@"nu-complete hermux stats by" # Group by these, the first above all; a list with commas, or repeated [default: key]
+    --since: string           # Only what left from then on [default: today; with --until from the beginning]
+    --until: string           # Only what left until then
+    --key: string@"nu-complete hermux names"             # Only these keys; may be repeated
+    --model: string           # Only these models; may be repeated
+    --caller: string@"nu-complete hermux names"          # Only these callers; may be repeated
     --json                    # Print one JSON object
+    --csv                     # Print CSV, a line for each group
+    --watch: string           # Show it anew every so many seconds, in place, until Ctrl-C [default: 2]
     --reconcile               # Compare with what GET /key tells of each key: equal, missed here, or spent outside hermux
     --tokens(-t): path        # The OpenRouter keys, CSV with the columns name and token [default: tokens.csv] [env: HERMUX_TOKENS]
     --allow: path             # The access tokens, one a line [default: allow.txt] [env: HERMUX_ALLOW]
@@ -395,7 +407,7 @@ module completions {
     --quiet(-q)               # Log less; twice for errors alone [env: HERMUX_VERBOSITY=-1]
     --log-format: string      # Log lines as text or json [default: text] [env: HERMUX_LOG_FORMAT]
     --color: string@"nu-complete hermux stats color" # When there are colors
-    --help(-h)                # Print help
+    --help(-h)                # Print help (see more with '--help')
   ]
 
   def "nu-complete hermux top color" [] {

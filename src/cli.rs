@@ -305,8 +305,30 @@ Examples:
   pbpaste | hermux allow check";
 
 const STATS: &str = "\
+WHEN is today, yesterday, a day such as 2026-11-01, how long ago, such as 7d or 12h, or a moment
+such as 2026-11-01T18:00:00Z; all in UTC. A day counts whole, also behind --until; hours that
+are only touched count whole. In a NAME * stands for any text, as in 'openai/*'.
+
+A request stands with the key, model, caller and time of its last attempt; attempts, errors and
+waits (for a key) are counted each. `TTFB p50` and `p95` are how long 50 % and 95 % of the
+answers took at most to their first byte, within 6 %. `free quota` is how much of today's free
+requests its account has used up, where that is known: with --by key or account alone. Columns
+that do not fit into the terminal are left out, and it says which.
+
+The JSON object has `keys`, `models`, `callers` and `days`, each with name, requests, attempts,
+prompt_tokens, completion_tokens, cost_usd, errors, waits, unsettled (attempts whose cost is
+never known), reasoning_tokens, cached_tokens, cache_write_tokens, upstream_cost_usd,
+first_byte_p50_ms and first_byte_p95_ms, keys also free_day_used and free_day_limit; `total`
+with the same but the name, since and until; with --by `groups`, which have what they are
+grouped by in place of the name. Lines of CSV have what they are grouped by, then the same. What
+is not known is null, in CSV empty.
+
 Examples:
   hermux stats
+  hermux stats --by model --since 7d
+  hermux stats --by day,caller --since 2026-11-01 --until 2026-11-30 --model 'openai/*'
+  hermux stats --by hour --watch
+  hermux stats --by account --csv > today.csv
   hermux stats --json | jq '.keys[] | {name, cost_usd}'";
 
 #[cfg(feature = "tui")]
@@ -446,7 +468,7 @@ pub enum Command {
     /// Manage the access tokens in allow.txt
     #[command(subcommand, arg_required_else_help = true, after_help = ALLOW)]
     Allow(AllowCommand),
-    /// Show requests, attempts, tokens and cost of each key today (UTC)
+    /// Show requests, tokens, cost and latency by key, model, caller or time
     #[command(after_help = STATS)]
     Stats(StatsArgs),
     /// Watch a running server live: keys, what rests, requests, errors, who waits
@@ -827,14 +849,64 @@ pub struct AllowRevokeArgs {
 }
 
 /// `hermux stats`.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct StatsArgs {
+    /// Group by these, the first above all; a list with commas, or repeated [default: key]
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub by: Vec<StatsBy>,
+    /// Only what left from then on [default: today; with --until from the beginning]
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only what left until then
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Only these keys; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub key: Vec<String>,
+    /// Only these models; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub model: Vec<String>,
+    /// Only these callers; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub caller: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Print CSV, a line for each group
+    #[arg(long, conflicts_with_all = ["json", "reconcile"])]
+    pub csv: bool,
+    /// Show it anew every so many seconds, in place, until Ctrl-C [default: 2]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "2",
+        conflicts_with_all = ["json", "csv", "reconcile"],
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub watch: Option<u32>,
     /// Compare with what GET /key tells of each key: equal, missed here, or spent outside hermux
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["by", "since", "until", "key", "model", "caller"])]
     pub reconcile: bool,
+}
+
+/// What `hermux stats` groups by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsBy {
+    /// The key
+    Key,
+    /// The model that was asked for
+    Model,
+    /// The caller
+    Caller,
+    /// The day (UTC)
+    Day,
+    /// The hour (UTC)
+    Hour,
+    /// The status of the answer
+    Status,
+    /// The account of the key
+    Account,
 }
 
 /// `hermux config …`.

@@ -113,6 +113,32 @@ fn row<'s>(screen: &'s str, name: &str) -> &'s str {
     screen.lines().find(|line| line.trim_start_matches(['│', ' ']).starts_with(name)).unwrap_or("")
 }
 
+/// How many `hermux top` run on the data of `setup`.
+#[cfg(target_os = "linux")]
+fn watching(setup: &Setup) -> usize {
+    let data = setup.data().display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let words = |line: Vec<u8>| line.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    lines
+        .map(words)
+        .filter(|words| {
+            words.get(1).is_some_and(|word| word == b"top") && words.contains(&data.clone().into())
+        })
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_that_is_gone_ends_it() {
+    let (_simulator, hermux) = started();
+    let Some(terminal) = Terminal::open(&hermux) else { return };
+    terminal.see("idle keys", |screen| row(screen, "ben").contains(" ok "));
+    assert_eq!(watching(hermux.setup()), 1);
+    drop(terminal);
+    eventually("the end", || (watching(hermux.setup()) == 0).then_some(()));
+}
+
 #[test]
 fn the_screen_shows_what_happens_and_obeys_its_keys() {
     let (_simulator, hermux) = started();

@@ -37,6 +37,9 @@ pub struct UsedUp {
     pub minute: Vec<Time>,
 }
 
+/// The day of counts that have not begun.
+const NO_DAY: Day = Day(i32::MIN);
+
 #[derive(Debug)]
 struct Used {
     day: Day,
@@ -48,7 +51,7 @@ struct Used {
 
 impl Default for Used {
     fn default() -> Self {
-        Self { day: Day(i32::MIN), requests: 0, cost: 0, recent: VecDeque::new() }
+        Self { day: NO_DAY, requests: 0, cost: 0, recent: VecDeque::new() }
     }
 }
 
@@ -136,6 +139,10 @@ impl Allowance {
 impl Counts {
     pub(super) fn spend(&self, cost: i64, at: Time) {
         let mut used = self.lock();
+        if used.day == NO_DAY {
+            // Nothing came in since the start: this is of a request that another process let in.
+            used.day = at.day();
+        }
         if used.day == at.day() {
             used.cost = used.cost.saturating_add(cost);
         }
@@ -242,6 +249,27 @@ mod tests {
             "a thread that read the clock before does not turn it back"
         );
         assert_eq!(day.used(midnight).unwrap().requests, 2);
+    }
+
+    #[test]
+    fn what_is_told_late_counts_on_its_day_also_where_nothing_was_taken_yet() {
+        let terms = || Terms { daily_cost: Some(10), ..Terms::default() };
+        let counts = Arc::new(Counts::default());
+        let fresh = Allowance::new(terms(), Some(Arc::clone(&counts)));
+        counts.spend(4, NOON);
+        counts.spend(5, later(1));
+        assert_eq!(fresh.used(later(2)).unwrap().cost, 9);
+        // Of the day before nothing is left on the next.
+        let counts = Arc::new(Counts::default());
+        let fresh = Allowance::new(terms(), Some(Arc::clone(&counts)));
+        counts.spend(50, NOON);
+        assert_eq!(fresh.take(NOON.day().next().start()), Ok(()));
+        assert_eq!(fresh.used(NOON.day().next().start()).unwrap().cost, 0);
+        // What was taken over is added to, on its day alone.
+        counts.restore(&UsedUp { cost: 3, ..UsedUp::default() }, later(0));
+        counts.spend(2, NOON);
+        counts.spend(50, Time(NOON.0 - 86_400_000));
+        assert_eq!(fresh.used(later(1)).unwrap().cost, 5);
     }
 
     #[test]

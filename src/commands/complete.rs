@@ -35,6 +35,8 @@ const NAMED: &[(&[&str], Option<&str>, Candidates)] = &[
     (&["keys", "reset"], None, keys),
     (&["allow", "gen"], Some("keys"), keys),
     (&["allow", "revoke"], None, callers),
+    (&["stats"], Some("key"), keys),
+    (&["stats"], Some("caller"), callers),
 ];
 
 /// Answers a shell that asks for completions; false where none does.
@@ -221,14 +223,14 @@ fn with_names(script: &str) -> String {
         })
         .collect();
     let mut text = String::new();
-    let mut inside = None;
+    let mut inside = Vec::new();
     for line in script.lines() {
         if line.starts_with("  export extern") {
-            inside = named.iter().find(|(place, _)| line == place).map(|(_, id)| id);
+            inside = named.iter().filter(|(place, _)| line == place).map(|(_, id)| id).collect();
         }
         let word = line.trim_start().split([':', '?', '(', ' ']).next().unwrap_or_default();
         let word = word.trim_start_matches("...").trim_start_matches("--").replace('-', "_");
-        if inside.is_some_and(|id| *id == word) && line.contains(": string") {
+        if inside.iter().any(|id| **id == word) && line.contains(": string") {
             text.push_str(&line.replacen(": string", ": string@\"nu-complete hermux names\"", 1));
         } else {
             text.push_str(line);

@@ -10,16 +10,18 @@ mod many;
 mod reset;
 pub(super) mod words;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::KeysCommand;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::commands::ask::PATIENCE;
 use crate::config::Config;
+use crate::control::client;
 use crate::keys::KeyName;
 use crate::keys::reference::Commands;
+use crate::keys::state::KeyState;
 use crate::secret::Secret;
 
 /// Does what was typed behind `hermux keys`.
@@ -59,6 +61,18 @@ pub(super) fn add_first(
 /// Whether the file has any keys.
 pub(super) fn are_there(config: &Config) -> anyhow::Result<bool> {
     Ok(!known::rows(&config.tokens)?.is_empty())
+}
+
+/// The keys as far as they are known: by the running server, else by the files; empty where neither tells. No command runs
+/// for that.
+pub(super) fn states(config: &Config, now: Time) -> Vec<KeyState> {
+    let files = Files { commands: Commands::Refused, ..files(config) };
+    if let Ok(Some((_, state))) = client::state(files.data_dir) {
+        return state.pool.keys;
+    }
+    let Ok(rows) = known::keys(files, &mut io::sink()) else { return Vec::new() };
+    let keys = rows.into_iter().filter_map(|(_, key)| key).collect();
+    known::pool(files, keys, now).map(|(pool, _)| pool.state(now).keys).unwrap_or_default()
 }
 
 fn files(config: &Config) -> Files<'_> {

@@ -6,12 +6,15 @@ use super::terminal;
 
 /// An empty table below `header`.
 pub(super) fn table<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
+    let mut table = bare();
+    table.set_header(header);
     table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty()
-        .set_header(header);
+}
+
+/// The same without a header.
+pub(super) fn bare() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
     table
 }
 
@@ -21,7 +24,12 @@ const WHOLE: usize = 20;
 /// Folds the cells of `table` where it would be wider than the terminal, between words as long as that goes; in a file
 /// and a pipe lines stay whole.
 pub(super) fn fit(table: &mut Table) {
-    let Some(width) = terminal::width() else { return };
+    fit_into(table, terminal::width());
+}
+
+/// The same for a terminal of so many columns, if it is one.
+pub(super) fn fit_into(table: &mut Table, width: Option<u16>) {
+    let Some(width) = width else { return };
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     let mut longest = vec![0; table.column_count()];
     for row in table.header().into_iter().chain(table.row_iter()) {
@@ -47,6 +55,11 @@ pub(super) fn fit(table: &mut Table) {
 /// The lines of `table`.
 pub(super) fn lines(mut table: Table) -> String {
     fit(&mut table);
+    bare_lines(&table)
+}
+
+/// The lines of `table` as it is.
+pub(super) fn bare_lines(table: &Table) -> String {
     // Each cell has a blank before it, and those of the first column are not wanted.
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
     table.lines().fold(String::new(), |text, line| text + &bare(&line) + "\n")

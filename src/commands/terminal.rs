@@ -37,8 +37,14 @@ pub(super) fn width() -> Option<u16> {
     seen().width
 }
 
+/// How many columns and lines standard output has now; `None` where it is no terminal, or one that only prints on.
+pub(super) fn size() -> Option<(usize, usize)> {
+    let (lines, columns) = Term::stdout().size_checked().filter(|_| io::stdout().is_terminal())?;
+    let moves = variable("TERM").is_some_and(|term| term != "dumb");
+    moves.then_some((columns.into(), lines.into()))
+}
+
 /// Whether standard output is to have colors.
-#[cfg(feature = "tui")]
 pub(super) fn colors_on_stdout() -> bool {
     seen().color_out
 }

@@ -38,6 +38,9 @@ enum News {
     Signal(u8),
 }
 
+/// The exit code where the terminal is gone: as a shell tells it of a process that SIGHUP ended.
+const HUNG_UP: i32 = 129;
+
 /// Shows the server that uses `directory` until a person or a signal ends it.
 pub(super) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
@@ -113,6 +116,11 @@ fn show(
 /// Asks the server each second, and at once after a reset, until nobody listens any more.
 fn ask(directory: &Path, resets: &Receiver<String>, to_screen: &Sender<News>) {
     loop {
+        if !io::stdin().is_terminal() {
+            // It was closed without a signal. The keyboard reader would read its end over and over, and there is nothing
+            // left to give back.
+            std::process::exit(HUNG_UP);
+        }
         let news = match resets.recv_timeout(LOOK) {
             Ok(name) => {
                 let ended = client::reset(directory, Some(&name));
@@ -167,6 +175,9 @@ fn catch_signals(to_screen: Sender<News>) -> anyhow::Result<()> {
             // Who does not listen any more has ended already.
             let _ = to_screen.send(News::Signal(u8::try_from(number).unwrap_or(0)));
         });
+        // The screen may be stuck in a read of a terminal that is gone.
+        thread::sleep(2 * LOOK);
+        std::process::exit(HUNG_UP);
     };
     thread::Builder::new()
         .name("signals".to_owned())

@@ -41,6 +41,9 @@ pub struct KeyState {
     pub free_minute_left: Option<u64>,
     /// Free requests of its account left in this UTC day; none where no limit is known.
     pub free_day_left: Option<u64>,
+    /// How many free requests its account has in a UTC day; none where that is not known.
+    #[serde(default)]
+    pub free_day_limit: Option<u64>,
     /// Left of its cap, nano-dollars; none where it has none or none is known.
     pub cap_left: Option<i64>,
     /// Whether its account never bought credits; none where that is not known.

@@ -15,7 +15,7 @@ use super::store::{FILE, FORM};
 use super::{CallerUse, UsedToday};
 use crate::clock::{Day, Time};
 
-pub use figures::{By, Figures, Group, Question, Value, figures, first_used, queued, since};
+pub use figures::{By, Figures, Group, Question, Value, answers, figures, first_used, queued, since};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -21,6 +21,10 @@ pub struct Unsettled {
     pub tries: u32,
     /// The name of the key that made it.
     pub key: String,
+    /// Who asked for it.
+    pub caller: String,
+    /// When it left.
+    pub at: Time,
     /// `OpenRouter`'s id of the generation.
     pub generation: String,
 }
@@ -59,8 +63,9 @@ impl Ledger {
 
 fn unsettled(database: &Connection, limit: u32) -> Result<Vec<Unsettled>, rusqlite::Error> {
     let mut statement = database.prepare(
-        "SELECT entry, due_ms, tries, name, generation
-         FROM settling JOIN entries ON entries.id = entry JOIN names ON names.id = entries.key
+        "SELECT entry, due_ms, tries, keys.name, generation, callers.name, at_ms
+         FROM settling JOIN entries ON entries.id = entry JOIN names AS keys ON keys.id = entries.key
+              JOIN names AS callers ON callers.id = entries.caller
          WHERE generation IS NOT NULL ORDER BY due_ms LIMIT ?1",
     )?;
     let rows = statement.query_map([limit], |row| {
@@ -70,6 +75,8 @@ fn unsettled(database: &Connection, limit: u32) -> Result<Vec<Unsettled>, rusqli
             tries: row.get(2)?,
             key: row.get(3)?,
             generation: row.get(4)?,
+            caller: row.get(5)?,
+            at: Time(row.get(6)?),
         })
     })?;
     rows.collect()

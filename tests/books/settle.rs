@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hermux::simulator::{After, Close, Fault, Pace, Scenario, Simulator, Then, errors};
 
-use crate::support::{Hermux, eventually};
+use crate::support::hermux::write_private;
+use crate::support::{Hermux, Request, TOKEN, eventually};
 use crate::{asks, billed, by_key, counted, number, scene};
 
 const DIALECTS: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/responses"];
@@ -45,6 +46,54 @@ fn a_caller_who_leaves_pays_what_was_billed() {
     for attempt in asked {
         assert_eq!(attempt.key.as_deref(), Some("a"), "with the key that made it");
     }
+}
+
+/// What the caller spent today, nano-dollars, as hermux tells it.
+#[expect(clippy::cast_possible_truncation, reason = "a few cents are far from what a float holds exactly")]
+fn spent(hermux: &Hermux) -> i64 {
+    let usage = hermux.ask(&Request::get("/v1/key")).json()["data"]["usage"].to_string();
+    (usage.parse::<f64>().unwrap() * 1e9).round() as i64
+}
+
+#[test]
+fn a_caller_who_leaves_is_charged_what_is_told_late_once_and_also_after_a_kill() {
+    for killed in [false, true] {
+        let delay = Duration::from_secs(if killed { 3 } else { 0 });
+        let (simulator, setup) =
+            scene(&["a"], |scenario| Scenario { generation_delay: delay, ..slow(scenario) });
+        write_private(&setup.allow(), &format!("{TOKEN} name=tester daily_cost=1\n"));
+        let mut hermux = setup.start();
+        leave(&hermux, DIALECTS[0]);
+        if killed {
+            let data = hermux.setup().data();
+            let queued = "SELECT count(*) FROM settling";
+            eventually("it is in the queue", || (number(&data, queued) == 1).then_some(()));
+            assert_eq!(spent(&hermux), 0);
+            hermux = hermux.kill_and_restart();
+        }
+        agree(&hermux, &simulator);
+        let bill = billed(&simulator)["a"].3;
+        assert!(bill > 0);
+        eventually("it is charged", || (spent(&hermux) == bill).then_some(()));
+        let hermux = hermux.polls_next(true).stop_and_restart();
+        assert_eq!(spent(&hermux), bill, "who starts after that takes it over once");
+        // One that says its cost itself comes on top.
+        assert_eq!(hermux.ask(&asks(DIALECTS[0], false, "hello")).status(), 200);
+        let both = billed(&simulator)["a"].3;
+        assert!(both > bill);
+        eventually("both are charged", || (spent(&hermux) == both).then_some(()));
+    }
+}
+
+#[test]
+fn a_bound_on_cost_holds_for_a_caller_who_always_leaves() {
+    let (_simulator, setup) = scene(&["a"], slow);
+    write_private(&setup.allow(), &format!("{TOKEN} name=tester daily_cost=0.000000001\n"));
+    let hermux = setup.start();
+    leave(&hermux, DIALECTS[0]);
+    eventually("nothing is left to spend", || {
+        (hermux.ask(&asks(DIALECTS[0], false, "hello")).status() == 429).then_some(())
+    });
 }
 
 #[test]

@@ -78,6 +78,8 @@ const LINES: &[(&[&str], &[&str])] = &[
     (&["hermux", "keys", "reset", "te"], &["team-red"]),
     (&["hermux", "--tokens", "other.csv", "keys", "reset", "z"], &["zoe"]),
     (&["hermux", "keys", "reset", "--tokens", "other.csv", "z"], &["zoe"]),
+    (&["hermux", "stats", "--key", "te"], &["team-red"]),
+    (&["hermux", "stats", "--by", "mo"], &["model"]),
 ];
 
 /// The words of `found` that are asked for: where a line ends in a new word, flags could follow too.
@@ -135,7 +137,7 @@ fn fish_completes_commands_flags_and_names() {
     }
     assert_eq!(
         ask("hermux sta"),
-        "stats\tShow requests, attempts, tokens and cost of each key today (UTC)\n"
+        "stats\tShow requests, tokens, cost and latency by key, model, caller or time\n"
     );
 }
 

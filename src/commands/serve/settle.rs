@@ -69,6 +69,7 @@ impl Settle {
                 Some(keys) = self.reloads.recv() => self.asking.keys = by_name(keys),
                 Some(done) = open.join_next() => {
                     let Ok((entry, found)) = done else { continue };
+                    charge(&shared, &entry, &found);
                     shared.ledger.settle(&entry, found);
                 }
                 _ = look.tick() => {}
@@ -81,6 +82,16 @@ impl Settle {
                 open.spawn(self.asking.clone().ask(entry, shared.clock.clone()));
             }
         }
+    }
+}
+
+/// Adds what an entry cost to what its caller spent. That was not counted before: only what has no cost is in the queue, and a
+/// process that starts takes over what has one.
+fn charge(shared: &Shared, entry: &Unsettled, found: &Found) {
+    if let Found::Usage(usage) = found
+        && let Some(cost @ 1..) = usage.cost
+    {
+        shared.access.load().spend(&entry.caller, cost, entry.at);
     }
 }
 

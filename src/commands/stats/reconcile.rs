@@ -1,10 +1,9 @@
 //! `hermux stats --reconcile`: the ledger beside what `GET /key` tells, key by key.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::CellAlignment;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -13,6 +12,7 @@ use crate::clock::Clock;
 use crate::commands::ask::{PATIENCE, Said, ask_all};
 use crate::commands::reconcile::{Books, Comparison, SEEN, Seen, Verdict};
 use crate::commands::serve::poll::check::leak;
+use crate::commands::table;
 use crate::config::Config;
 use crate::keys::file;
 use crate::keys::reference::Commands;
@@ -76,22 +76,17 @@ fn as_table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no key is switched on\nhint: add one with: hermux keys add\n".to_owned();
     }
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .force_no_tty()
-        .set_header([
-            "key",
-            "verdict",
-            "difference USD",
-            "today USD",
-            "told",
-            "week USD",
-            "told",
-            "month USD",
-            "told",
-        ]);
+    let mut table = table::table([
+        "key",
+        "verdict",
+        "difference USD",
+        "today USD",
+        "told",
+        "week USD",
+        "told",
+        "month USD",
+        "told",
+    ]);
     for row in rows {
         let Ok(found) = &row.found else {
             table.add_row([row.key.as_str(), "no answer"]);
@@ -108,11 +103,7 @@ fn as_table(rows: &[Row]) -> String {
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let mut text = String::new();
-    for line in table.lines() {
-        let _ = writeln!(text, "{}", line.trim());
-    }
-    text
+    table::lines(table)
 }
 
 #[derive(Serialize)]

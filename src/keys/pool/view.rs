@@ -191,6 +191,7 @@ impl Stock {
             cost_today: slot.cost,
             free_minute_left: account.minute.left(now),
             free_day_left: account.day.left(now),
+            free_day_limit: account.day.limit(),
             cap_left: slot.cap_left(now),
             free_tier: account.day.assumed.map(|limit| limit == FREE_TIER_A_DAY),
             expires_ms: slot.known.expires.map(|expires| expires.0),

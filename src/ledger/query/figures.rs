@@ -1,9 +1,10 @@
 //! What was used, grouped and filtered as asked: from the sums of days and hours, and from the newest entries.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::path::Path;
 
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row};
 
 use super::{Histogram, QueryError, read};
 use crate::clock::{Day, Time};
@@ -51,7 +52,7 @@ pub struct Question {
     pub since: Option<Time>,
     /// Attempts that left before then; of sums, whole hours.
     pub until: Option<Time>,
-    /// Only these keys; empty for all. So with the other filters.
+    /// Only keys whose names fit one of these patterns, in which `*` stands for any text; empty for all. So with the next two.
     pub keys: Vec<String>,
     /// Only these models.
     pub models: Vec<String>,
@@ -109,6 +110,17 @@ pub struct Group {
 /// Days that are over are read from their sums: a month costs some milliseconds, however many requests it had.
 pub fn figures(directory: &Path, question: &Question) -> Result<Vec<Group>, QueryError> {
     read(directory, 3, |database| grouped(database, question))
+}
+
+/// The same of several questions, answered at one moment, in their order.
+pub fn answers(directory: &Path, questions: &[Question]) -> Result<Vec<Vec<Group>>, QueryError> {
+    let mut answers = read(directory, 3, |database| {
+        let transaction = database.unchecked_transaction()?;
+        questions.iter().map(|question| answer(&transaction, question)).collect::<Result<Vec<_>, _>>()
+    })?;
+    // No ledger is one without entries.
+    answers.resize_with(questions.len(), Vec::new);
+    Ok(answers)
 }
 
 /// When the ledger in `directory` began to count; none where there is none.
@@ -173,23 +185,26 @@ type Sums = HashMap<[i64; PLACES], Cell, foldhash::fast::RandomState>;
 fn grouped(database: &Connection, question: &Question) -> Result<Vec<Group>, rusqlite::Error> {
     // One state of the database for all that is read.
     let transaction = database.unchecked_transaction()?;
-    let filter = Filter::new(&transaction, question)?;
-    let Some(filter) = filter else { return Ok(Vec::new()) };
+    answer(&transaction, question)
+}
+
+fn answer(transaction: &Connection, question: &Question) -> Result<Vec<Group>, rusqlite::Error> {
+    let filter = Filter::new(question);
     let mut adding = Adding { question, sums: Sums::default() };
     let span = Span::of(question);
     let rolled = transaction.query_row("SELECT rolled FROM state", [], |row| row.get(0).map(Hour))?;
     let wants_hours = question.by.contains(&By::Hour);
     let (first, behind) = if wants_hours { (0, 0) } else { span.days(rolled) };
     if first < behind {
-        adding.read(&transaction, "days", "day", (first, behind), &filter)?;
+        adding.read(transaction, "days", "day", (first, behind), &filter)?;
         let (first, behind) = (first.saturating_mul(24), behind * 24);
-        adding.read(&transaction, "hours", "hour", (span.from.0, first), &filter)?;
-        adding.read(&transaction, "hours", "hour", (behind, span.to.0), &filter)?;
+        adding.read(transaction, "hours", "hour", (span.from.0, first), &filter)?;
+        adding.read(transaction, "hours", "hour", (behind, span.to.0), &filter)?;
     } else {
-        adding.read(&transaction, "hours", "hour", (span.from.0, span.to.0), &filter)?;
+        adding.read(transaction, "hours", "hour", (span.from.0, span.to.0), &filter)?;
     }
-    adding.read_tail(&transaction, span, &filter)?;
-    let names = Names::read(&transaction, question, &adding.sums)?;
+    adding.read_tail(transaction, span, &filter)?;
+    let names = Names::read(transaction, question, &adding.sums)?;
     Ok(adding.groups(&names))
 }
 
@@ -197,28 +212,39 @@ fn grouped(database: &Connection, question: &Question) -> Result<Vec<Group>, rus
 struct Filter(String);
 
 impl Filter {
-    /// None where no row can match, since a name does not occur.
-    fn new(database: &Connection, question: &Question) -> Result<Option<Self>, rusqlite::Error> {
+    fn new(question: &Question) -> Self {
         let mut sql = String::new();
-        let named = [("key", &question.keys), ("caller", &question.callers), ("model", &question.models)];
-        for (column, names) in named {
-            if names.is_empty() {
+        let filters = [("key", &question.keys), ("caller", &question.callers), ("model", &question.models)];
+        for (column, patterns) in filters {
+            if patterns.is_empty() {
                 continue;
             }
-            let marks = vec!["?"; names.len()].join(", ");
-            let mut find = database.prepare(&format!("SELECT id FROM names WHERE name IN ({marks})"))?;
-            let ids: Vec<i64> =
-                find.query_map(params_from_iter(names), |row| row.get(0))?.collect::<Result<_, _>>()?;
-            if ids.is_empty() {
-                return Ok(None);
+            // There may be thousands of names, but hardly of patterns.
+            let (patterns, names): (Vec<_>, Vec<_>) = patterns.iter().partition(|name| name.contains('*'));
+            let names: Vec<_> = names.into_iter().map(|name| literal(name)).collect();
+            let _ =
+                write!(sql, " AND {column} IN (SELECT id FROM names WHERE name IN ({})", names.join(", "));
+            for pattern in patterns {
+                let _ = write!(sql, " OR name GLOB {}", glob(pattern));
             }
-            sql.extend([" AND ", column, " IN (", &listed(&ids), ")"]);
+            sql.push(')');
         }
         if !question.statuses.is_empty() {
-            sql.extend([" AND status IN (", &listed(&question.statuses), ")"]);
+            let _ = write!(sql, " AND status IN ({})", listed(&question.statuses));
         }
-        Ok(Some(Self(sql)))
+        Self(sql)
     }
+}
+
+/// `pattern`, in which `*` alone is special, as a literal for GLOB.
+fn glob(pattern: &str) -> String {
+    // A set of one character stands for it.
+    literal(&pattern.replace('[', "[[]").replace('?', "[?]"))
+}
+
+/// `text` as a literal. A zero byte would end what `SQLite` reads, and no name has one.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\0', "\u{fffd}").replace('\'', "''"))
 }
 
 fn listed(numbers: &[impl ToString]) -> String {

@@ -49,6 +49,7 @@ fn a_cost_that_is_told_late_is_counted_once() {
     assert!(ledger.unsettled_news() > news);
     let [entry] = waiting.as_slice() else { panic!("{waiting:?}") };
     assert_eq!((entry.key.as_str(), entry.generation.as_str(), entry.tries), ("a", "gen-1", 0));
+    assert_eq!((entry.caller.as_str(), entry.at), ("caller", noon().now()));
     assert_eq!(entry.due.since(noon().now()), Duration::from_millis(500));
     (0..3).for_each(|_| ledger.settle(entry, found()));
     assert!(queue(&ledger).is_empty());
