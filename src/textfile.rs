@@ -246,13 +246,15 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
 
 #[cfg(unix)]
 fn keep_owner_and_mode(new: &File, old: &fs::Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, fchown};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
     let fresh = new.metadata()?;
     // Root who edits the file of a service must not take it away from the service.
     if (fresh.uid(), fresh.gid()) != (old.uid(), old.gid()) {
         fchown(new, Some(old.uid()), Some(old.gid()))?;
     }
-    new.set_permissions(old.permissions())
+    // A group may have been let in on purpose, everybody hardly.
+    let is_for_all = old.permissions().mode() & 0o007 != 0;
+    new.set_permissions(if is_for_all { fs::Permissions::from_mode(0o600) } else { old.permissions() })
 }
 
 #[cfg(not(unix))]

@@ -247,6 +247,19 @@ mod tokens_csv {
 
     #[cfg(unix)]
     #[test]
+    fn an_edit_shuts_everybody_else_out() {
+        let folder = folder();
+        let path = file(&folder, "tokens.csv", format!("name,token\nann,{}\n", key(1).expose()));
+        for open in [0o644, 0o604, 0o666] {
+            set_mode(&path, open);
+            tokens::rename(&path, &name("ann"), &name("ben")).unwrap();
+            tokens::rename(&path, &name("ben"), &name("ann")).unwrap();
+            assert_eq!(mode(&path), 0o600);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn the_mode_stays_and_a_link_stays_a_link() {
         let folder = folder();
         let path = file(&folder, "real.csv", format!("name,token\nann,{}\n", key(1).expose()));
