@@ -13,13 +13,12 @@ use reqwest::{Client, Proxy, Url};
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Time};
-use crate::commands::serve::upstream_settings;
 use crate::config::Config;
 use crate::keys::Key;
 use crate::keys::need::Told;
 use crate::openrouter::account::{KeyInfo, Period};
 use crate::openrouter::fault::{self, Kind};
-use crate::upstream::Connector;
+use crate::upstream::{Connector, Origin};
 
 /// How many of [`ask_all`]'s questions are open at once.
 const OPEN: usize = 8;
@@ -84,6 +83,19 @@ pub(super) fn ask_all(
             seen(count);
         }
     })
+}
+
+/// Where upstream is and how long it may take, as `config` says.
+pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
+    let upstream = &config.upstream;
+    crate::upstream::Settings {
+        origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },
+        connect_timeout: config.connect_timeout,
+        first_byte_timeout: config.first_byte_timeout,
+        idle_timeout: config.idle_timeout,
+        ca_file: config.ca_file.clone(),
+        proxy: config.upstream_proxy.clone().map(|(host, port)| Origin { tls: false, host, port }),
+    }
 }
 
 /// Asks upstream, and nobody else: no redirect is followed, and no variable names a proxy.

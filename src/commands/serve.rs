@@ -34,7 +34,7 @@ use self::signals::{Event, Health, Signals, notify};
 use self::tls::InForce;
 use super::Usage;
 use crate::clock::Clock;
-use crate::commands::ask::{Asker, PATIENCE};
+use crate::commands::ask::{Asker, PATIENCE, upstream_settings};
 use crate::config::Config;
 use crate::control::live::{Awaited, Failure, History, Live};
 use crate::control::{About, Control, View, Waiting};
@@ -49,7 +49,7 @@ use crate::proxy::room::Room;
 use crate::proxy::trouble::Troubles;
 use crate::proxy::{Bounds, Proxy, Settings, Shared};
 use crate::server::{self, Limits, Phase};
-use crate::upstream::{Connector, Origin, Upstream};
+use crate::upstream::{Connector, Upstream};
 
 /// How often `tokens.csv` and `allow.txt` are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -263,18 +263,6 @@ fn proxy_settings(config: &Config, tls: bool) -> Settings {
         commit_after: config.commit_after,
         affinity: !config.no_affinity,
         cors: Cors::new(&config.cors),
-    }
-}
-
-pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
-    let upstream = &config.upstream;
-    crate::upstream::Settings {
-        origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },
-        connect_timeout: config.connect_timeout,
-        first_byte_timeout: config.first_byte_timeout,
-        idle_timeout: config.idle_timeout,
-        ca_file: config.ca_file.clone(),
-        proxy: config.upstream_proxy.clone().map(|(host, port)| Origin { tls: false, host, port }),
     }
 }
 

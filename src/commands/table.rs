@@ -31,6 +31,12 @@ pub(super) fn fit(table: &mut Table) {
 pub(super) fn fit_into(table: &mut Table, width: Option<u16>) {
     let Some(width) = width else { return };
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    let whole = table.column_iter().zip(table.column_max_content_widths());
+    let whole = whole.map(|(column, content)| content.saturating_add(column.padding_width()));
+    if whole.fold(0, u16::saturating_add) <= width {
+        // A lower bound would have a column shrink to it, also where there is room.
+        return;
+    }
     let mut longest = vec![0; table.column_count()];
     for row in table.header().into_iter().chain(table.row_iter()) {
         for (longest, cell) in longest.iter_mut().zip(row.cell_iter()) {

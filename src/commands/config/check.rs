@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::access;
 use crate::clock::Clock;
+use crate::commands::ask::upstream_settings;
+use crate::commands::serve::listen;
 use crate::commands::serve::tls::Tls;
-use crate::commands::serve::{listen, upstream_settings};
 use crate::commands::{Usage, exit_code, terminal};
 use crate::config::origin::Resolved;
 use crate::config::{Address, Config, Errors};
