@@ -7,16 +7,17 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hermux::simulator::{Fault, Scenario, Simulator, Then, errors};
 use support::hermux::write_private;
 use support::{Hermux, Request, Setup, eventually};
+use tempfile::TempDir;
 
 /// A terminal of 120 columns and 34 lines with a shell in which `hermux top` runs; it ends with this.
 struct Terminal {
-    socket: PathBuf,
+    /// Its own: that of the server may be gone before it is to end.
+    directory: TempDir,
 }
 
 impl Terminal {
@@ -30,7 +31,7 @@ impl Terminal {
             println!("SKIPPED: tmux is not installed, so nothing was seen of `hermux top`");
             return None;
         }
-        let terminal = Self { socket: setup.directory().join("tmux") };
+        let terminal = Self { directory: tempfile::tempdir().unwrap() };
         let line = format!(
             "stty -a > before; '{}' top --data-dir '{}'; echo \"ended with $?.\"; stty -a > after; \
              cmp before after && echo 'as it was.'; sleep 60",
@@ -56,7 +57,7 @@ impl Terminal {
 
     fn tmux(&self) -> Command {
         let mut tmux = Command::new("tmux");
-        tmux.arg("-S").arg(&self.socket).arg("-u");
+        tmux.arg("-S").arg(self.directory.path().join("tmux")).arg("-u");
         tmux
     }
 
