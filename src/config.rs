@@ -20,7 +20,7 @@ pub(crate) use value::wait;
 
 /// Everything that can be set, resolved.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// `tokens.csv`.
     pub tokens: PathBuf,

@@ -49,10 +49,11 @@ use crate::keys::breaker::Breakers;
 use crate::keys::need::Class;
 use crate::keys::pool::KeyPool;
 use crate::keys::state::Fact;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::openrouter::dialect::error_body;
 use crate::openrouter::request::{self, Around, Wanted};
 use crate::openrouter::resource;
+use crate::openrouter::usage::Usage;
 use crate::upstream::Upstream;
 
 pub use self::tap::ProxyBody;
@@ -166,6 +167,29 @@ struct Caller<'h> {
     access_token: &'h [u8],
     /// What it may use; none where nothing bounds it.
     allowance: Option<Arc<Allowance>>,
+}
+
+/// What an answer tells of usage, as the ledger books it.
+#[must_use]
+pub fn booked(usage: &Usage) -> ledger::Usage {
+    let Usage {
+        prompt_tokens,
+        completion_tokens,
+        reasoning_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        cost,
+        upstream_cost,
+    } = *usage;
+    ledger::Usage {
+        prompt_tokens,
+        completion_tokens,
+        reasoning_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        cost,
+        upstream_cost,
+    }
 }
 
 /// Whether a request for `path`, below the API's mount, counts as one of a model, as the ledger names its path.

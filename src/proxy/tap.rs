@@ -18,9 +18,9 @@ use super::headers::{clean_trailers_for_caller, redact};
 use super::hold::{Begun, Form, Late};
 use super::owned::Resumed;
 use super::trouble::Trouble;
-use super::{REFUSED, REQUEST, Worker};
+use super::{REFUSED, REQUEST, Worker, booked};
 use crate::keys::Key;
-use crate::ledger::{self, OpenEntry, Outcome, Report};
+use crate::ledger::{OpenEntry, Outcome, Report};
 use crate::openrouter::dialect::{Dialect, Stream, error_event};
 use crate::openrouter::sse::Events;
 use crate::openrouter::usage::UsageTap;
@@ -371,15 +371,7 @@ impl Tap {
         if let Some(tap) = self.usage.take() {
             let usage = tap.usage();
             let report = &mut self.entry.report;
-            report.usage = ledger::Usage {
-                prompt_tokens: usage.prompt_tokens,
-                completion_tokens: usage.completion_tokens,
-                reasoning_tokens: usage.reasoning_tokens,
-                cached_tokens: usage.cached_tokens,
-                cache_write_tokens: usage.cache_write_tokens,
-                cost: usage.cost,
-                upstream_cost: usage.upstream_cost,
-            };
+            report.usage = booked(&usage);
             let shared = &self.worker.shared;
             if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
                 lease.spent(cost, shared.clock.now());

@@ -14,7 +14,7 @@ use crate::commands::ask::Asker;
 use crate::keys::Key;
 use crate::ledger::{Found, Unsettled, Usage};
 use crate::openrouter::generation::billed;
-use crate::proxy::Shared;
+use crate::proxy::{Shared, booked};
 
 /// How many questions may be open at once.
 const OPEN: usize = 2;
@@ -165,16 +165,7 @@ async fn ask(asker: &Asker, key: &Key, entry: &Unsettled) -> Option<Usage> {
             None
         }
     };
-    let usage = told?;
-    Some(Usage {
-        prompt_tokens: usage.prompt_tokens,
-        completion_tokens: usage.completion_tokens,
-        reasoning_tokens: usage.reasoning_tokens,
-        cached_tokens: usage.cached_tokens,
-        cache_write_tokens: usage.cache_write_tokens,
-        cost: usage.cost,
-        upstream_cost: usage.upstream_cost,
-    })
+    told.as_ref().map(booked)
 }
 
 /// The question about a generation; none where its id is none that a URL takes as it is.
