@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use memchr::{memchr2, memchr2_iter, memchr3};
 
+use super::dialect::Dialect;
 use super::json::Scanner;
 use super::money::nano_dollars;
 
@@ -30,10 +31,19 @@ pub struct Usage {
     pub upstream_cost: Option<i64>,
 }
 
-/// Where `usage` may stand (`OpenRouter` API reference): on an answer or a chunk itself, in the `message` that begins a stream
-/// of Messages, in the `response` of an event of Responses. Anything deeper belongs to what was answered.
+/// Where `usage` may stand (`OpenRouter` API reference): on an answer or a chunk itself, and in the one other object that
+/// [`holder`] names. Anything deeper belongs to what was answered.
 const USAGE: &[u8] = b"usage";
-const HOLDERS: [&[u8]; 2] = [b"message", b"response"];
+
+/// Where else it may stand: in the `message` that begins a stream of Messages, in the `response` of an event of Responses.
+fn holder(dialect: Dialect) -> Option<&'static [u8]> {
+    match dialect {
+        Dialect::Chat => None,
+        Dialect::Messages => Some(b"message"),
+        Dialect::Responses => Some(b"response"),
+    }
+}
+
 /// The longest of these names.
 const LONGEST_NAME: usize = 8;
 
@@ -44,7 +54,7 @@ static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usag
 const LONGEST_OBJECT: usize = 8 << 10;
 
 /// Watches one answer's body. It holds a few dozen bytes, and up to 8 KiB while a `usage` object passes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageTap {
     form: Form,
     walk: Walk,
@@ -64,17 +74,18 @@ enum Form {
 }
 
 impl UsageTap {
-    /// A tap that has seen nothing.
+    /// A tap on an answer in this dialect that has seen nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(dialect: Dialect) -> Self {
+        let walk = Walk { holder: holder(dialect), ..Walk::default() };
+        Self { form: Form::default(), walk, usage: Usage::default(), id: IdSearch::default() }
     }
 
     /// A tap that leaves [`generation`](Self::generation) alone, for where the header
     /// `X-Generation-Id` told it already.
     #[must_use]
-    pub fn without_generation() -> Self {
-        Self { id: IdSearch::Over, ..Self::default() }
+    pub fn without_generation(dialect: Dialect) -> Self {
+        Self { id: IdSearch::Over, ..Self::new(dialect) }
     }
 
     /// Looks at a body that came whole: the same as [`feed`](Self::feed), and quicker where the body is plain JSON.
@@ -96,10 +107,15 @@ impl UsageTap {
             bytes = bytes.trim_ascii_start();
             match bytes.first() {
                 None => return,
-                Some(b'{' | b'[') => self.form = Form::Json,
+                Some(b'{') => self.form = Form::Json,
+                Some(b'[') => {
+                    self.form = Form::Json;
+                    // What stands in a list is no answer itself.
+                    self.walk.depth = 1;
+                }
                 Some(_) => {
                     self.form = Form::Events;
-                    self.walk = Walk { at: At::Line(0), ..Walk::default() };
+                    self.walk.begin_line();
                 }
             }
         }
@@ -117,7 +133,7 @@ impl UsageTap {
             // What the slice before it left open ends here.
             let first = if self.walk.at == At::Line(0) { 0 } else { line_end(bytes) };
             self.line(&bytes[..first]);
-            self.walk = Walk { at: At::Line(0), ..Walk::default() };
+            self.walk.begin_line();
             bytes = &bytes[end + 1..];
         }
         while !bytes.is_empty() {
@@ -125,7 +141,7 @@ impl UsageTap {
             let (line, rest) = bytes.split_at(end);
             self.line(line);
             if let Some(rest) = rest.get(1..) {
-                self.walk = Walk { at: At::Line(0), ..Walk::default() };
+                self.walk.begin_line();
                 bytes = rest;
             } else {
                 return;
@@ -206,8 +222,10 @@ struct Walk {
     at: At,
     /// How many objects are open.
     depth: u32,
-    /// Whether the outermost object but one is one of [`HOLDERS`].
+    /// Whether the outermost object but one is the [`holder`].
     held: bool,
+    /// Its name; none where there is none.
+    holder: Option<&'static [u8]>,
 }
 
 /// Where a walk stands.
@@ -243,6 +261,11 @@ enum Wanted {
 }
 
 impl Walk {
+    /// Begins anew, at the front of a line of a stream.
+    fn begin_line(&mut self) {
+        *self = Self { at: At::Line(0), holder: self.holder, ..Self::default() };
+    }
+
     /// Looks at the next bytes.
     fn over(&mut self, mut bytes: &[u8], usage: &mut Usage) {
         while !bytes.is_empty() {
@@ -281,7 +304,8 @@ impl Walk {
                         &bytes[at + 1..]
                     }
                     Some(at) => {
-                        let name = name.and_then(|name| name.longer(&bytes[..at])?.wanted(self.depth));
+                        let name =
+                            name.and_then(|name| name.longer(&bytes[..at])?.wanted(self.depth, self.holder));
                         self.at = name.map_or(At::Out, |name| At::Named { name, colon: false });
                         &bytes[at + 1..]
                     }
@@ -349,12 +373,12 @@ impl Name {
     }
 
     /// Which name it is where so many objects are open.
-    fn wanted(self, depth: u32) -> Option<Wanted> {
+    fn wanted(self, depth: u32, holder: Option<&[u8]>) -> Option<Wanted> {
         let name = &self.bytes[..usize::from(self.length)];
         if name == USAGE {
             return Some(Wanted::Usage);
         }
-        (depth == 1 && HOLDERS.contains(&name)).then_some(Wanted::Holder)
+        (depth == 1 && holder == Some(name)).then_some(Wanted::Holder)
     }
 }
 

@@ -201,11 +201,15 @@ impl Tap {
         let Reply { status, headers, body, form, is_unclear } = reply;
         let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());
-        let generation = generation(&headers);
-        entry.report.generation = generation.map(Box::from);
+        // Of an answer that went well it is told already.
+        if is_error {
+            entry.report.generation = generation(&headers);
+        }
         entry.report.free = is_error;
-        let usage = (inference && !is_error && matches!(form, Form::Events | Form::Json))
-            .then(|| if generation.is_some() { UsageTap::without_generation() } else { UsageTap::new() });
+        let is_told = entry.report.generation.is_some();
+        let make = if is_told { UsageTap::without_generation } else { UsageTap::new };
+        let is_read = inference && !is_error && matches!(form, Form::Events | Form::Json);
+        let usage = is_read.then(|| make(dialect));
         let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
         let tap = Box::new(Self {
             worker,

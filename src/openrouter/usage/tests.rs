@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Usage, UsageTap, cost};
+use crate::openrouter::dialect::Dialect;
 
 const CHAT: &str = r#"data: {"id":"gen-1757000000-AbCdEfGhIjKlMnOpQrSt","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":120,"completion_tokens":300,"total_tokens":420,"prompt_tokens_details":{"cached_tokens":17,"cache_write_tokens":0,"audio_tokens":80,"video_tokens":0},"completion_tokens_details":{"reasoning_tokens":31,"audio_tokens":260},"cost":0.0007,"is_byok":false,"cost_details":{"upstream_inference_cost":null}}}
 
@@ -44,8 +45,18 @@ fn used(
     }
 }
 
+/// The dialect in which a body that says `message` or `response` at its beginning has its `usage` there.
+fn dialect_of(body: &[u8]) -> Dialect {
+    let says = |name: &str| body.windows(name.len()).any(|window| window == name.as_bytes());
+    match () {
+        () if says("\"message\":{") => Dialect::Messages,
+        () if says("\"response\":{") => Dialect::Responses,
+        () => Dialect::Chat,
+    }
+}
+
 fn tapped(slices: &[&[u8]]) -> UsageTap {
-    let mut tap = UsageTap::new();
+    let mut tap = UsageTap::new(dialect_of(&slices.concat()));
     for slice in slices {
         tap.feed(slice);
     }
@@ -60,7 +71,7 @@ fn usage_of(body: &str) -> Usage {
 }
 
 fn whole(body: &str) -> UsageTap {
-    let mut tap = UsageTap::new();
+    let mut tap = UsageTap::new(dialect_of(body.as_bytes()));
     tap.feed_whole(body.as_bytes());
     tap
 }
@@ -279,7 +290,7 @@ fn a_line_of_a_gibibyte_takes_no_more_memory_than_a_short_one() {
         (b"{\"data\":[", b'1', b"],\"usage\":{\"cost\":0.5}}"),
         (b"data: ", b'{', b"\ndata: {\"usage\":{\"cost\":0.5}}\n\n"),
     ] {
-        let mut tap = UsageTap::new();
+        let mut tap = UsageTap::new(Dialect::Chat);
         tap.feed(before);
         let slice = vec![filler; 1 << 20];
         // Braces are taken one by one.
@@ -301,13 +312,35 @@ fn braces_and_quotes_in_strings_do_not_end_the_object() {
 
 #[test]
 fn an_endless_object_is_given_up_and_the_search_goes_on() {
-    let mut tap = UsageTap::new();
+    let mut tap = UsageTap::new(Dialect::Chat);
     tap.feed(b"{\"usage\":{\"a\":\"");
     for _ in 0..1_000 {
         tap.feed(&[b'x'; 1_000]);
     }
     tap.feed(b"\"}} {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}");
     assert_eq!(tap.usage(), used(1, 2, None, None, None));
+}
+
+#[test]
+fn each_dialect_has_its_own_place_for_usage_and_no_other() {
+    let at = |place: &str| format!(r#"{{"{place}":{{"usage":{{"cost":50}}}}}}"#);
+    for (dialect, place) in
+        [(Dialect::Chat, None), (Dialect::Messages, Some("message")), (Dialect::Responses, Some("response"))]
+    {
+        for other in ["message", "response", "choices", "delta"] {
+            for body in [at(other), format!("data: {}\n\n", at(other))] {
+                let mut tap = UsageTap::new(dialect);
+                tap.feed(body.as_bytes());
+                let cost = (Some(other) == place).then_some(50_000_000_000);
+                assert_eq!(tap.usage().cost, cost, "{dialect:?} {body}");
+            }
+        }
+        let mut tap = UsageTap::new(dialect);
+        tap.feed(
+            br#"[{"usage":{"cost":50}},{"message":{"usage":{"cost":50}},"response":{"usage":{"cost":50}}}]"#,
+        );
+        assert_eq!(tap.usage().cost, None, "{dialect:?}");
+    }
 }
 
 #[test]
@@ -321,7 +354,7 @@ fn the_id_is_looked_for_in_the_first_bytes_only() {
     assert_eq!(tapped(&[late.as_bytes()]).generation(), None);
     assert_eq!(tapped(&[br#"{"id":"chatcmpl-1","x":{"id":"gen-inner"}}"#]).generation(), Some("gen-inner"));
     assert_eq!(tapped(&[br#"{"idle":"gen-no","id":"gen no","id":7}"#]).generation(), None);
-    let mut without = UsageTap::without_generation();
+    let mut without = UsageTap::without_generation(Dialect::Chat);
     without.feed(CHAT.as_bytes());
     assert_eq!(without.generation(), None);
     assert_eq!(without.usage().prompt_tokens, Some(120));
@@ -397,7 +430,7 @@ proptest! {
         let text = format!("data: {body}\n\ndata: [DONE]\n\n");
         let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
         at.sort_unstable();
-        let mut tap = UsageTap::new();
+        let mut tap = UsageTap::new(Dialect::Chat);
         let mut from = 0;
         for to in at.into_iter().chain([text.len()]) {
             tap.feed(&text.as_bytes()[from..to]);
