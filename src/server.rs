@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use self::connection::run;
+use self::connection::{Places, run};
 use self::state::{Order, State};
 
 pub use self::listener::{Listener, Stream};
@@ -119,14 +119,15 @@ pub async fn serve<L, S, B>(
     });
     let sweeper = spawn_local(sweep(Rc::clone(&connections), limits));
     let limits = Rc::new(limits);
+    let places = Rc::new(Places::default());
     let open = |opening: L::Opening, permit: OwnedSemaphorePermit| {
         let state = connections.add();
         let connections = Rc::clone(&connections);
         let service = service.clone();
-        let limits = Rc::clone(&limits);
+        let (limits, places) = (Rc::clone(&limits), Rc::clone(&places));
         spawn_local(async move {
             let open = Open { connections, state, _permit: permit };
-            run(opening, service, &limits, &open.state).await;
+            run(opening, service, places, &limits, &open.state).await;
         });
     };
 

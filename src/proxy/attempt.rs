@@ -238,7 +238,7 @@ pub(super) fn well(
     worker: &Worker,
     demand: &Demand<'_>,
     granted: Granted,
-    entry: OpenEntry,
+    mut entry: OpenEntry,
     reply: Reply,
     attempts: u32,
 ) -> Answered {
@@ -256,7 +256,8 @@ pub(super) fn well(
         Some(conversation) => shared.affinity.begin(conversation, name, now),
         None => {}
     }
-    if let Some(generation) = generation(&reply.headers) {
+    entry.report.generation = generation(&reply.headers);
+    if let Some(generation) = &entry.report.generation {
         shared.affinity.own_generation(generation, name);
     }
     Answered { reply, holder: Holder::Lease(lease), entry, attempts, failed: false }
@@ -290,6 +291,6 @@ impl Arrived {
 const X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 
 /// The generation's id, where the head of an answer tells it (`OpenRouter` docs, Streaming).
-pub(super) fn generation(headers: &HeaderMap) -> Option<&str> {
-    headers.get(X_GENERATION_ID)?.to_str().ok()
+pub(super) fn generation(headers: &HeaderMap) -> Option<Box<str>> {
+    headers.get(X_GENERATION_ID)?.to_str().ok().map(Box::from)
 }

@@ -102,12 +102,17 @@ impl RequestBody {
             match frame.into_data() {
                 Ok(piece) => {
                     kept += piece.len();
-                    keep_piece(&mut pieces, piece);
                     if kept > UNCOUNTED {
                         let empty = || Share { kept: keep.kept.clone(), bytes: 0 };
                         too_large = !share.get_or_insert_with(empty).grow(kept, keep.total);
                     }
-                    if incoming.is_end_stream() && !too_large {
+                    let is_last = incoming.is_end_stream() && !too_large;
+                    // Mostly it comes in one piece.
+                    if is_last && pieces.is_empty() {
+                        return Ok(Self::Whole { bytes: piece, _share: share });
+                    }
+                    keep_piece(&mut pieces, piece);
+                    if is_last {
                         return Ok(Self::Whole { bytes: join(pieces, kept), _share: share });
                     }
                 }

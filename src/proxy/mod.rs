@@ -10,6 +10,7 @@ mod failover;
 mod headers;
 mod hold;
 mod local;
+mod names;
 mod owned;
 mod refusal;
 pub mod room;
@@ -17,6 +18,7 @@ mod route;
 mod tap;
 pub mod trouble;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,13 +29,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use self::attempt::{Answered, Demand};
 use self::body::{Keep, Kept, RequestBody};
 use self::budget::Budget;
 use self::cors::Cors;
+use self::names::Names;
 use self::owned::Site;
 use self::refusal::{Refusal, Refused};
 use self::room::Room;
@@ -159,6 +162,7 @@ pub struct Proxy(Rc<Worker>);
 struct Worker {
     shared: Arc<Shared>,
     upstream: Upstream,
+    names: Names,
 }
 
 /// Who is asking, once let in.
@@ -202,7 +206,7 @@ impl Proxy {
     /// A worker's request path to `upstream`.
     #[must_use]
     pub fn new(shared: Arc<Shared>, upstream: Upstream) -> Self {
-        Self(Rc::new(Worker { shared, upstream }))
+        Self(Rc::new(Worker { shared, upstream, names: Names::default() }))
     }
 
     /// Answers one request.
@@ -296,7 +300,7 @@ impl Worker {
             true => Class::Free,
             false => Class::Paid,
         };
-        let target = target(&settings.base, &route, parts.uri.query());
+        let target = target(&settings.base, &route, &parts.uri);
         let demand = Demand {
             method: &parts.method,
             target: &target,
@@ -312,7 +316,7 @@ impl Worker {
             charge: charge.as_ref(),
             max_wait,
             caller: name,
-            model: Arc::from(wanted.model.as_deref().unwrap_or_default()),
+            model: self.names.of(wanted.model.as_deref().unwrap_or_default()),
             path: route::name(route.path),
         };
         let log =
@@ -477,9 +481,15 @@ impl Worker {
     }
 }
 
-/// Path and query on upstream: the base and the mount are ours, the rest is as the caller wrote it.
-fn target(base: &str, route: &route::Route<'_>, query: Option<&str>) -> String {
+/// Path and query on upstream: the base and the mount are ours, the rest is as the caller wrote it. Mostly the caller wrote
+/// all of it as upstream knows it.
+fn target<'a>(base: &str, route: &Route<'_>, uri: &'a Uri) -> Cow<'a, str> {
     let mount = route.mount.as_str();
+    let below = uri.path().strip_prefix(base).and_then(|path| path.strip_prefix(mount));
+    if let Some(asked) = uri.path_and_query().filter(|_| below == Some(route.path)) {
+        return Cow::Borrowed(asked.as_str());
+    }
+    let query = uri.query();
     let query_length = query.map_or(0, |query| query.len() + 1);
     let mut target = String::with_capacity(base.len() + mount.len() + route.path.len() + query_length);
     target.push_str(base);
@@ -489,5 +499,5 @@ fn target(base: &str, route: &route::Route<'_>, query: Option<&str>) -> String {
         target.push('?');
         target.push_str(query);
     }
-    target
+    Cow::Owned(target)
 }

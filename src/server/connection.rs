@@ -1,5 +1,6 @@
 //! One connection: tells HTTP/1 from HTTP/2, serves it, and obeys orders to finish or to end.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -21,8 +22,13 @@ use super::state::{InFlight, Order, State};
 use super::{Limits, Stream};
 
 /// Serves one connection to its end.
-pub(crate) async fn run<O, I, S, B>(opening: O, service: S, limits: &Limits, state: &Rc<State>)
-where
+pub(crate) async fn run<O, I, S, B>(
+    opening: O,
+    service: S,
+    places: Rc<Places<S::Future>>,
+    limits: &Limits,
+    state: &Rc<State>,
+) where
     O: Future<Output = std::io::Result<I>>,
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
@@ -42,7 +48,7 @@ where
     let Some((stream, Sniffed { prefix, is_h2 })) = opened else { return };
     state.is_h2.set(is_h2);
     let io = TokioIo::new(Io::new(stream, prefix, Rc::clone(state)));
-    let counted = Counted { service, state: Rc::clone(state) };
+    let counted = Counted { service, state: Rc::clone(state), places };
     if is_h2 {
         let connection = http2::Builder::new(LocalExecutor)
             .max_concurrent_streams(limits.max_h2_streams)
@@ -147,10 +153,48 @@ fn poll_on<C: Connection>(connection: Pin<&mut C>, cx: &mut Context<'_>) -> Poll
     })
 }
 
+/// A future's room on the heap, which serves one request after the other.
+type Place<F> = Pin<Box<Option<F>>>;
+
+/// Places that a worker's requests left and others take, so that a request costs no allocation of that size.
+pub(crate) struct Places<F>(RefCell<Vec<Place<F>>>);
+
+impl<F> Places<F> {
+    /// So many stay at most.
+    const MOST: usize = 64;
+
+    /// Puts `future` into a place.
+    fn put(&self, future: F) -> Place<F> {
+        match self.0.borrow_mut().pop() {
+            Some(mut place) => {
+                place.set(Some(future));
+                place
+            }
+            None => Box::pin(Some(future)),
+        }
+    }
+
+    /// Takes back a place of which the future is over.
+    fn take_back(&self, mut place: Place<F>) {
+        place.set(None);
+        let mut places = self.0.borrow_mut();
+        if places.len() < Self::MOST {
+            places.push(place);
+        }
+    }
+}
+
+impl<F> Default for Places<F> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
 /// The service, with its requests counted and its bodies delivered before they break.
-struct Counted<S> {
+struct Counted<S: Service<Request<Incoming>>> {
     service: S,
     state: Rc<State>,
+    places: Rc<Places<S::Future>>,
 }
 
 impl<S, B> Service<Request<Incoming>> for Counted<S>
@@ -165,15 +209,18 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.state.request_began(&request);
         let in_flight = Some(InFlight(Rc::clone(&self.state)));
-        CountedFuture { answer: Box::pin(self.service.call(request)), in_flight }
+        let answer = Some(self.places.put(self.service.call(request)));
+        CountedFuture { answer, in_flight, places: Rc::clone(&self.places) }
     }
 }
 
-/// A request until its answer's head is here. Boxed inside, so that a stream under way does not carry it:
+/// A request until its answer's head is here. Apart on the heap, so that a stream under way does not carry it:
 /// hyper keeps the room of this type as long as the connection.
 struct CountedFuture<F> {
-    answer: Pin<Box<F>>,
+    /// None once it is answered.
+    answer: Option<Place<F>>,
     in_flight: Option<InFlight>,
+    places: Rc<Places<F>>,
 }
 
 impl<F, B> Future for CountedFuture<F>
@@ -184,8 +231,13 @@ where
     type Output = Result<Response<Delivered<B>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = std::task::ready!(self.answer.as_mut().poll(cx));
-        let in_flight = self.in_flight.take();
+        let this = &mut *self;
+        let future = this.answer.as_mut().and_then(|place| place.as_mut().as_pin_mut());
+        let answer = std::task::ready!(future.expect("a request is polled until it is answered").poll(cx));
+        if let Some(place) = this.answer.take() {
+            this.places.take_back(place);
+        }
+        let in_flight = this.in_flight.take();
         Poll::Ready(answer.map(|answer| answer.map(|body| Delivered::new(body, in_flight))))
     }
 }
