@@ -215,7 +215,7 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<ProxyBody>, Infallible>> {
         // Taken apart before the future begins, which then holds each part once.
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         async move {
             let worker = self.0;
             let cors = worker.shared.settings.cors.as_ref();
@@ -245,6 +245,7 @@ impl Proxy {
             if let Some(cors) = cors {
                 cors.mark(&parts.headers, answer.headers_mut());
             }
+            worker.upstream.spare(std::mem::take(&mut parts.headers));
             Ok(answer)
         }
     }

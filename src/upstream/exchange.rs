@@ -13,6 +13,7 @@ use super::conn::Conn;
 use super::decode::Decoder;
 use super::head::{self, Announced, AnswerHead, Found};
 use super::pool::Worker;
+use super::spare::Spare;
 use super::upload::{SMALL, Source, Upload, UploadError};
 use super::{Answer, Head, Outgoing, SendError};
 
@@ -119,8 +120,10 @@ impl Asking {
                     return if late { Poll::Ready(Err(SendError::FirstByteTimeout)) } else { Poll::Pending };
                 }
             };
-            if let Some(head) = find(&mut self.part, &mut self.interim, &scratch[..read], self.bodiless)
-                .map_err(SendError::Garbled)?
+            let spare = &mut worker.spare.borrow_mut();
+            if let Some(head) =
+                find(spare, &mut self.part, &mut self.interim, &scratch[..read], self.bodiless)
+                    .map_err(SendError::Garbled)?
             {
                 let exchange = self.exchange.take().expect("it was there above");
                 return Poll::Ready(Ok(exchange.answer(head)));
@@ -150,6 +153,7 @@ fn expects_body(method: &Method) -> bool {
 
 /// Looks for the head of the answer in what was read and what came before; keeps what is not one yet.
 fn find(
+    spare: &mut Spare,
     part: &mut Vec<u8>,
     interim: &mut usize,
     read: &[u8],
@@ -167,7 +171,7 @@ fn find(
         input = &whole;
     }
     while !input.is_empty() {
-        match head::read(input, bodiless)? {
+        match head::read(spare, input, bodiless)? {
             Found::Answer(head) => return Ok(Some(head)),
             Found::Interim(used) => {
                 *interim += used;

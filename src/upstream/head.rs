@@ -4,10 +4,11 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Head;
 use super::decode::Framing;
+use super::spare::Spare;
 
 /// Bytes of an answer's head, interim answers before it included. Larger ones are refused.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
@@ -78,7 +79,7 @@ pub(super) struct AnswerHead {
 
 /// Reads the head of an answer, to a HEAD request where `bodiless`. All of `input` is copied once; the
 /// values of the headers and the rest share that copy.
-pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
+pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
     // httparse reads over empty lines; an answer on a connection of ours has none before it.
     if input.first().is_some_and(|&first| first != b'H') {
         return Err("it does not start with a status line");
@@ -111,7 +112,7 @@ pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> 
     }
 
     let all = Bytes::copy_from_slice(input);
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    let mut headers = spare.map(response.headers.len());
     let mut fields = Fields::new(version);
     for header in response.headers.iter() {
         // It says nothing to anybody else, and nearly every answer has it.
@@ -119,7 +120,7 @@ pub(super) fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> 
             fields.connection(header.value);
             continue;
         }
-        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
+        let name = spare.name(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
         let at = header.value.as_ptr().addr() - input.as_ptr().addr();
         let value = HeaderValue::from_maybe_shared(all.slice(at..at + header.value.len()))
             .map_err(|_| "a header's value is broken")?;
@@ -231,7 +232,12 @@ mod tests {
 
     use super::super::Head;
     use super::super::decode::Framing;
-    use super::{Announced, AnswerHead, Found, MAX_HEAD, read, write};
+    use super::super::spare::Spare;
+    use super::{Announced, AnswerHead, Found, MAX_HEAD, write};
+
+    fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
+        super::read(&mut Spare::default(), input, bodiless)
+    }
 
     fn answer(input: &str) -> AnswerHead {
         match read(input.as_bytes(), false) {

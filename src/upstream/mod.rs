@@ -14,6 +14,7 @@ mod dial;
 mod exchange;
 mod head;
 mod pool;
+mod spare;
 mod timer;
 mod tls;
 mod upload;
@@ -326,6 +327,11 @@ impl Upstream {
     #[must_use]
     pub fn idle_connections(&self) -> usize {
         self.worker.idle()
+    }
+
+    /// Takes a map of headers that is of no more use, so that an answer's head can be read into it.
+    pub fn spare(&self, headers: HeaderMap) {
+        self.worker.spare.borrow_mut().keep(headers);
     }
 
     /// Sends one request and waits for the head of its answer. Dropping the future cancels it.

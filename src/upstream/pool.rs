@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::conn::Conn;
 use super::dial::dial;
+use super::spare::Spare;
 use super::timer::{Ticker, ticks};
 use super::{Connection, Connector, SendError};
 
@@ -30,6 +31,8 @@ pub(super) struct Worker {
     pub(super) scratch: RefCell<Box<[u8]>>,
     /// What is written. Borrowed only within a poll.
     pub(super) out: RefCell<Vec<u8>>,
+    /// What of the heads before serves again. Borrowed only within a poll.
+    pub(super) spare: RefCell<Spare>,
     /// The last one used is the first one taken.
     idle: RefCell<Vec<Conn>>,
     kept: Cell<bool>,
@@ -45,6 +48,7 @@ impl Worker {
             ticker: Ticker::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             out: RefCell::default(),
+            spare: RefCell::default(),
             idle: RefCell::default(),
             kept: Cell::new(false),
         }
