@@ -233,7 +233,7 @@ fn each_token_of_the_file_lets_its_holder_in() {
     let setup = Setup::new(&upstream);
     write_private(
         &setup.allow(),
-        "\u{feff}# a comment\r\n\r\ntoken-of-ann-1234567 # ann\r\n  token-of-bob-1234567  \r\n",
+        "\u{feff}# a comment\r\n\r\ntoken-of-ann-1234567 # Änns läptop\r\n  token-of-bob-1234567  \r\n",
     );
     let hermux = setup.start();
     for token in ["token-of-ann-1234567", "token-of-bob-1234567"] {

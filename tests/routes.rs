@@ -112,6 +112,10 @@ fn whatever_is_no_path_of_the_api_never_leaves() {
         "/api//v1/models",
         "/v1/models//x",
         "//evil.example/v1/models",
+        "/v1/%2fmodels",
+        "/v1/x%2f%2fy",
+        "/v1/x%2f/y",
+        "/v1/x%252F%252fy",
     ] {
         let answer = hermux.ask(&Request::get(target));
         assert!((400..500).contains(&answer.status()), "{target}: {}", answer.status());

@@ -121,8 +121,8 @@ pub enum Problem {
     /// `sha256:` with something else than a digest behind it.
     #[error("`sha256:` without 64 hex digits behind it")]
     Digest,
-    /// A name that is too long or not printable ASCII.
-    #[error("the caller's name is longer than 128 characters or not printable ASCII")]
+    /// A name that is too long or not printable.
+    #[error("the caller's name is longer than 128 characters or not printable")]
     Name,
     /// An attribute that there is not, and the one that may have been meant.
     #[error("no such attribute{}", .0.map_or(String::new(), |near| format!("; did you mean {}", near.word())))]
@@ -149,7 +149,7 @@ impl Problem {
             }
             Self::Token => "use printable ASCII; `hermux allow gen` makes a good one",
             Self::Digest => "`hermux allow gen` writes it; `printf %s TOKEN | sha256sum` tells it",
-            Self::Name => "use 1 to 128 printable ASCII characters",
+            Self::Name => "use 1 to 128 printable characters",
             Self::Unknown(_) => "there are name, expires, models, rpm, daily_requests, daily_cost and keys",
             Self::Repeated(_) => "keep one of the two",
             Self::Value(attribute) => attribute.hint(),
@@ -390,9 +390,13 @@ fn check_token(token: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `name` without the blanks around it, where it can be a caller's: 1 to 128 printable ASCII characters.
+/// `name` without the blanks around it, where it can be a caller's: 1 to 128 characters, none of which controls a terminal
+/// or breaks a line.
 fn caller_name(name: &str) -> Option<&str> {
     let name = name.trim();
-    let printable = |byte| byte == b' ' || u8::is_ascii_graphic(&byte);
-    (matches!(name.len(), 1..=128) && name.bytes().all(printable)).then_some(name)
+    let breaks = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    (matches!(name.chars().count(), 1..=128) && !name.contains(breaks)).then_some(name)
 }

@@ -76,7 +76,7 @@ impl Attribute {
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Name => "use 1 to 128 printable ASCII characters, in double quotes where there are blanks",
+            Self::Name => "use 1 to 128 printable characters, in double quotes where there are blanks",
             Self::Expires => "write the last day (UTC), 2026-12-31, or a moment, 2026-12-31T18:00:00Z",
             Self::Models => "write patterns of models, such as models=openai/*,*:free",
             Self::Rpm => "write how many requests a minute may have, from 1 to 100000, such as rpm=60",

@@ -86,12 +86,18 @@ impl Events {
         self.code
     }
 
+    /// Whether the last event of a stream came: whoever leaves behind it misses nothing.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        memmem::find(&self.tail, b"[DONE]").is_some()
+    }
+
     /// Whether a stream that ends here was cut: it showed content in its dialect, but neither a reason to finish
     /// nor an error nor its last event (`OpenRouter` docs, Streaming; Anthropic docs, Streaming messages). Of
     /// a stream in another form nothing is known, so it is not.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.content && !self.finished && !self.failed && memmem::find(&self.tail, b"[DONE]").is_none()
+        self.content && !self.finished && !self.failed && !self.has_ended()
     }
 
     /// Looks for all marks in a piece of the stream.

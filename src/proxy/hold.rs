@@ -86,6 +86,10 @@ impl Begun {
 
     /// How much there is to come, where that is known.
     pub(super) fn exact_size(&self) -> Option<u64> {
+        // A known length would make the server leave out the trailers.
+        if self.then.as_ref().is_some_and(|then| matches!(**then, Then::Trailers(_))) {
+            return None;
+        }
         Some(self.rest.size_hint().exact()? + self.read.len() as u64)
     }
 

@@ -110,7 +110,7 @@ pub(super) fn of<'a>(
         decoded = Some(decode_wholly(path));
     }
     let plain = decoded.as_deref().unwrap_or(path.as_bytes());
-    if path.contains("//") || is_devious(plain) {
+    if is_devious(plain) {
         return Err(Refusal::BadRequest(
             "the path has empty or dot segments, backslashes or control characters",
         ));
@@ -239,7 +239,8 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 fn is_devious(plain: &[u8]) -> bool {
-    plain.iter().any(|&byte| byte == b'\\' || byte < b' ' || byte == 0x7f)
+    plain.windows(2).any(|pair| pair == b"//")
+        || plain.iter().any(|&byte| byte == b'\\' || byte < b' ' || byte == 0x7f)
         || plain.split(|&byte| byte == b'/').any(|segment| {
             // Some servers cut path parameters off before they look at dots.
             let segment = segment.split(|&byte| byte == b';').next().unwrap_or(segment);

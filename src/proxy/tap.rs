@@ -410,7 +410,12 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        self.settle(Outcome::Cancelled);
+        // Many callers close the connection at the last event, before the body's own end is there.
+        if !self.ended && self.events.as_ref().is_some_and(Events::has_ended) {
+            self.settle_whole();
+        } else {
+            self.settle(Outcome::Cancelled);
+        }
     }
 }
 

@@ -120,7 +120,12 @@ impl Connector {
             }
         }
         let origin = &settings.origin;
-        let tls = if origin.tls { Some(dial::Tls::new(origin, settings.ca_file.as_deref())?) } else { None };
+        let ca_file = settings.ca_file.as_deref();
+        let tls = if origin.tls { Some(dial::Tls::new(origin, ca_file)?) } else { None };
+        if let (None, Some(path)) = (&tls, ca_file) {
+            // Of no use here, but what is wrong with it would show only when upstream is another one.
+            tls::check_file(path)?;
+        }
         Ok(Self {
             host_line: format!(" HTTP/1.1\r\nhost: {}\r\n", origin.authority()).into_bytes(),
             tls,

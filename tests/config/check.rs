@@ -53,6 +53,9 @@ fn what_is_bad_ends_as_serve_would() {
         ("allow.txt", "", |place| fs::remove_file(place.path("allow.txt")).unwrap()),
         ("allow.txt", "", |place| place.write("allow.txt", "one two three\n")),
         ("certificates", "--ca-file ca.pem", |place| place.write("ca.pem", "no certificate\n")),
+        ("certificates", "--ca-file ca.pem --upstream http://127.0.0.1:9", |place| {
+            place.write("ca.pem", "no certificate\n");
+        }),
     ];
     for (what, words, spoil) in cases {
         let place = Place::furnished();

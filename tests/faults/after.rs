@@ -280,3 +280,19 @@ fn an_http_1_0_caller_can_tell_a_cut_from_the_end() {
         }
     }
 }
+
+#[test]
+fn who_leaves_at_the_last_event_had_all_of_it() {
+    let upstream = Upstream::start();
+    let hermux = Setup::new(&upstream).switch("-v").start();
+    for (sent, outcome) in [
+        (samples::CHAT_STREAM, "complete"),
+        (&samples::CHAT_STREAM[..samples::CHAT_STREAM.len() - "data: [DONE]\n\n".len()], "cancelled"),
+    ] {
+        let (connection, mut exchange) = stream_up_to(&hermux, &upstream, "/v1/chat/completions", sent);
+        // The last chunk, which ends the body, never comes.
+        connection.cut_reset();
+        exchange.wire.wait_closed();
+        hermux.wait_for_line(&format!("outcome=\"{outcome}\""));
+    }
+}

@@ -187,4 +187,5 @@ fn what_was_held_back_of_an_error_goes_before_its_trailers() {
     ));
     assert_eq!(connection.answer().status(), 400);
     assert_eq!(connection.whole(), b"no keys");
+    assert_eq!(connection.trailers, [("x-sum".to_owned(), "7".to_owned())]);
 }
