@@ -89,7 +89,7 @@ impl<'a> Scanner<'a> {
         self.eat(b'"')?;
         let start = self.at;
         let rest = &self.bytes[start..];
-        let first = quote_or_backslash(rest)?;
+        let first = memchr2(b'"', b'\\', rest)?;
         self.at = start + first;
         if rest[first] == b'"' {
             self.at += 1;
@@ -189,14 +189,6 @@ impl<'a> Scanner<'a> {
             self.eat(b',')?;
         }
     }
-}
-
-/// Where the first quote or backslash stands. Most strings are names, over before a search for many bytes at once has begun.
-fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    const SHORT: usize = 24;
-    let is_either = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let (short, rest) = bytes.split_at(bytes.len().min(SHORT));
-    short.iter().position(is_either).or_else(|| Some(SHORT + memchr2(b'"', b'\\', rest)?))
 }
 
 #[cfg(test)]
