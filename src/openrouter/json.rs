@@ -89,7 +89,7 @@ impl<'a> Scanner<'a> {
         self.eat(b'"')?;
         let start = self.at;
         let rest = &self.bytes[start..];
-        let first = memchr2(b'"', b'\\', rest)?;
+        let first = quote_or_backslash(rest)?;
         self.at = start + first;
         if rest[first] == b'"' {
             self.at += 1;
@@ -191,6 +191,28 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Where the first quote or backslash stands. Most strings are names, which end before a search over many bytes at once has
+/// begun: so the first bytes are looked at eight by eight.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const NEAR: usize = 32;
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The lowest high bit that is left stands in the first byte that was zero.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let mut at = 0;
+    while at < NEAR
+        && let Some(chunk) = bytes[at..].first_chunk()
+    {
+        let word = u64::from_le_bytes(*chunk);
+        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += chunk.len();
+    }
+    Some(at + memchr2(b'"', b'\\', &bytes[at..])?)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -243,6 +265,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_first_quote_or_backslash_is_found_wherever_it_stands(
+            before in prop::collection::vec(any::<u8>().prop_filter("neither", |byte| !b"\"\\".contains(byte)), 0..80),
+            mark in prop::sample::select(&b"\"\\"[..]), after in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            prop_assert_eq!(super::quote_or_backslash(&before), None);
+            let all = [&before[..], &[mark], &after].concat();
+            prop_assert_eq!(super::quote_or_backslash(&all), Some(before.len()));
+        }
+
         #[test]
         fn a_value_is_taken_whole_and_no_more(value in json(), pretty: bool, rest in "[,\\]} ]{0,3}") {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };

@@ -10,18 +10,20 @@ use memchr::memmem::Finder;
 
 use super::json::{Scanner, Text};
 
-/// The collections whose members belong to the account that made them, with the kinds of their ids
-/// (`OpenRouter` API reference: files, batches and containers live in the workspace of the key; videos, presets,
-/// vault and interns are the account's).
-const COLLECTIONS: [(&str, &str); 7] = [
-    ("videos", "video"),
-    ("files", "file"),
-    ("batches", "batch"),
-    ("containers", "container"),
-    ("presets", "preset"),
-    ("interns", "intern"),
-    ("vault", "vault"),
-];
+/// The kind of the ids of a collection whose members belong to the account that made them (`OpenRouter` API reference: files,
+/// batches and containers live in the workspace of the key; videos, presets, vault and interns are the account's).
+fn kind_of(collection: &str) -> Option<&'static str> {
+    Some(match collection {
+        "videos" => "video",
+        "files" => "file",
+        "batches" => "batch",
+        "containers" => "container",
+        "presets" => "preset",
+        "interns" => "intern",
+        "vault" => "vault",
+        _ => return None,
+    })
+}
 
 /// The longest id, bytes; `OpenRouter`'s stay far below.
 const LONGEST_ID: usize = 256;
@@ -47,7 +49,7 @@ pub fn bound<'a>(path: &'a str, query: Option<&'a str>) -> Bound<'a> {
         let id = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("id=")));
         return Bound { resource: id.and_then(|id| named("generation", id)).map(Cow::Owned), makes: None };
     }
-    let Some(&(_, kind)) = COLLECTIONS.iter().find(|(collection, _)| *collection == first) else {
+    let Some(kind) = kind_of(first) else {
         return Bound::default();
     };
     match segments.next().filter(|id| !id.is_empty()) {

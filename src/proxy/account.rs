@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::headers::{for_caller, for_upstream, redact};
+use super::headers::{Marks, for_caller, for_upstream, redact};
 use super::refusal::Refusal;
 use super::tap::ProxyBody;
 use crate::access::allowance::Allowance;
@@ -263,7 +263,8 @@ async fn ask(
     lease: &Lease,
     entry: &mut OpenEntry,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
-    let headers = || for_upstream(asked.headers, asked.access_token, lease.key(), true);
+    let names_others = Marks::of(asked.headers).names_others;
+    let headers = || for_upstream(asked.headers, names_others, asked.access_token, lease.key(), true);
     let send = |connection| {
         let head = Head { method: &Method::GET, target: asked.target, headers: headers() };
         upstream.send(head, Outgoing::<Empty<Bytes>>::Empty, connection)

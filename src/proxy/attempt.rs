@@ -32,6 +32,8 @@ pub(super) struct Demand<'a> {
     pub(super) target: &'a str,
     /// As the caller sent them.
     pub(super) headers: &'a HeaderMap,
+    /// What [`Marks`](super::headers::Marks) say of them.
+    pub(super) names_others: bool,
     pub(super) access_token: &'a [u8],
     pub(super) inference: bool,
     /// Which of a key's quotas it draws on.
@@ -205,7 +207,13 @@ pub(super) fn attempt<'a>(
     async move {
         let sent = async {
             let outgoing = body.outgoing().ok_or(SendError::RequestBody)?;
-            let headers = for_upstream(demand.headers, demand.access_token, lease.key(), demand.inference);
+            let headers = for_upstream(
+                demand.headers,
+                demand.names_others,
+                demand.access_token,
+                lease.key(),
+                demand.inference,
+            );
             let head = Head { method: demand.method, target: demand.target, headers };
             let mut sending = pin!(worker.upstream.send(head, outgoing, connection));
             // The first look takes place where the answer arrives: mostly it is the last one, too.

@@ -12,6 +12,9 @@ use memchr::memmem;
 use super::refusal::Refusal;
 use crate::keys::Key;
 
+/// Names the session that a request belongs to (`OpenRouter` API reference).
+const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
+
 /// Names the key that answered.
 pub(super) const X_TOKEN_NAME: HeaderName = HeaderName::from_static("x-token-name");
 
@@ -23,6 +26,65 @@ const X_HERMUX_MAX_WAIT: HeaderName = HeaderName::from_static("x-hermux-max-wait
 
 /// The longest wait that a caller may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// What a request's headers say of how it is to be taken, found in one walk over them.
+#[derive(Debug, Default)]
+pub(super) struct Marks<'a> {
+    /// Of `Content-Length`, of `Transfer-Encoding`, and of codings other than `chunked`.
+    lengths: u32,
+    codings: u32,
+    other_codings: u32,
+    /// Whether `Connection` names headers besides the usual options.
+    pub(super) names_others: bool,
+    /// `x-session-id`, the first of them.
+    pub(super) session: Option<&'a [u8]>,
+    /// `X-HERMUX-Max-Wait`, and whether there is another one.
+    max_wait: Option<&'a HeaderValue>,
+    max_wait_again: bool,
+}
+
+impl<'a> Marks<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut marks = Self::default();
+        for (name, value) in headers {
+            if *name == CONTENT_LENGTH {
+                marks.lengths += 1;
+            } else if *name == TRANSFER_ENCODING {
+                marks.codings += 1;
+                marks.other_codings += u32::from(!value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+            } else if *name == CONNECTION {
+                marks.names_others |= names_others(value);
+            } else if *name == X_SESSION_ID {
+                marks.session = marks.session.or(Some(value.as_bytes()));
+            } else if *name == X_HERMUX_MAX_WAIT {
+                marks.max_wait_again = marks.max_wait.replace(value).is_some();
+            }
+        }
+        marks
+    }
+
+    /// Whether the framing of the request could be read in two ways (RFC 9112 section 6).
+    ///
+    /// hyper refuses most of it; what remains is a transfer coding besides `chunked`, which it would hand on
+    /// still encoded.
+    pub(super) fn framing_is_odd(&self) -> bool {
+        match self.codings {
+            0 => self.lengths > 1,
+            1 => self.other_codings > 0,
+            _ => true,
+        }
+    }
+
+    /// How long the request may wait for a key: what `X-HERMUX-Max-Wait` says, else `otherwise`. It takes `30`
+    /// (seconds), `500ms`, `5m` and the like, up to ten minutes.
+    pub(super) fn max_wait(&self, otherwise: Duration) -> Result<Duration, Refusal> {
+        let Some(value) = self.max_wait else { return Ok(otherwise) };
+        let length = value.to_str().ok().and_then(|text| duration(text.trim()));
+        length.filter(|length| *length <= LONGEST_WAIT && !self.max_wait_again).ok_or(Refusal::BadRequest(
+            "X-HERMUX-Max-Wait must be a duration such as 30, 30s or 5m, at most 10m",
+        ))
+    }
+}
 
 /// The headers of a caller's request that go upstream, as they are asked for one by one.
 #[derive(Debug)]
@@ -44,15 +106,18 @@ struct ExtraHeaders<'a> {
 
 /// Picks what goes upstream: everything end-to-end but credentials, traces of the caller's network, and
 /// whatever holds the access token; with the key in its place.
+///
+/// `names_others` is what [`Marks`] say of the headers.
 pub(super) fn for_upstream<'a>(
     headers: &'a HeaderMap,
+    names_others: bool,
     access_token: &'a [u8],
     key: &'a Key,
     inference: bool,
 ) -> ForUpstream<'a> {
     ForUpstream {
         headers: headers.iter(),
-        named: names_others(headers).then_some(headers),
+        named: names_others.then_some(headers),
         access_token,
         strip_accept_encoding: inference,
         extra: ExtraHeaders { authorization: Some(key.authorization()), identity: inference },
@@ -110,12 +175,10 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Whether `Connection` names headers besides the usual options.
-fn names_others(headers: &HeaderMap) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
-        !value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-            && !value.as_bytes().eq_ignore_ascii_case(b"close")
-    })
+/// Whether a `Connection` names headers besides the usual options.
+fn names_others(connection: &HeaderValue) -> bool {
+    let is = |option: &[u8]| connection.as_bytes().eq_ignore_ascii_case(option);
+    !is(b"keep-alive") && !is(b"close")
 }
 
 fn connection_names(headers: &HeaderMap, name: &HeaderName) -> bool {
@@ -173,11 +236,10 @@ fn is_kept_from_callers(name: &HeaderName) -> bool {
 /// Makes upstream's headers fit to be seen by a caller: no cookies, nothing that concerns one connection
 /// alone, no trace of `key`; and says which key answered, and at which attempt.
 pub(super) fn for_caller(headers: &mut HeaderMap, key: &Key, attempts: u32) {
-    if names_others(headers) {
-        let options = headers.clone();
-        remove_where(headers, |name, _| connection_names(&options, name));
-    }
-    remove_where(headers, |name, _| is_kept_from_callers(name));
+    let options = headers.get_all(CONNECTION).iter().any(names_others).then(|| headers.clone());
+    let is_named =
+        |name: &HeaderName| options.as_ref().is_some_and(|options| connection_names(options, name));
+    remove_where(headers, |name, _| is_kept_from_callers(name) || is_named(name));
     redact_values(headers, key);
     headers.insert(X_TOKEN_NAME, key.header_value());
     headers.insert(X_HERMUX_ATTEMPTS, number(attempts));
@@ -190,17 +252,6 @@ pub(super) fn number(number: u32) -> HeaderValue {
         2 => HeaderValue::from_static("2"),
         _ => HeaderValue::from(number),
     }
-}
-
-/// How long the request may wait for a key: what `X-HERMUX-Max-Wait` says, else `otherwise`. It takes `30`
-/// (seconds), `500ms`, `5m` and the like, up to ten minutes.
-pub(super) fn max_wait(headers: &HeaderMap, otherwise: Duration) -> Result<Duration, Refusal> {
-    let mut values = headers.get_all(X_HERMUX_MAX_WAIT).iter();
-    let Some(value) = values.next() else { return Ok(otherwise) };
-    let length = value.to_str().ok().and_then(|text| duration(text.trim()));
-    length
-        .filter(|length| *length <= LONGEST_WAIT && values.next().is_none())
-        .ok_or(Refusal::BadRequest("X-HERMUX-Max-Wait must be a duration such as 30, 30s or 5m, at most 10m"))
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -228,26 +279,13 @@ pub(super) fn redact(bytes: &mut [u8], secret: &[u8]) {
     }
 }
 
-/// Whether the framing of a request could be read in two ways (RFC 9112 section 6).
-///
-/// hyper refuses most of it; what remains is a transfer coding besides `chunked`, which it would hand on
-/// still encoded.
-pub(super) fn framing_is_odd(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some(),
-        (Some(coding), None) => !coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{for_caller, for_upstream, max_wait, redact};
+    use super::{Marks, for_caller, for_upstream, redact};
     use crate::keys::{Key, KeyName};
     use crate::secret::Secret;
 
@@ -265,7 +303,7 @@ mod tests {
 
     fn sent(lines: &[(&str, &str)], inference: bool) -> Vec<String> {
         let map = headers(lines);
-        for_upstream(&map, b"hmx_tok", &key(), inference)
+        for_upstream(&map, Marks::of(&map).names_others, b"hmx_tok", &key(), inference)
             .map(|(name, value)| {
                 format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
             })
@@ -344,16 +382,35 @@ mod tests {
     #[test]
     fn a_caller_may_say_how_long_it_waits() {
         let otherwise = Duration::from_secs(60);
-        assert_eq!(max_wait(&headers(&[]), otherwise), Ok(otherwise));
+        assert_eq!(Marks::of(&headers(&[])).max_wait(otherwise), Ok(otherwise));
         for (text, seconds) in [("0", 0), ("30", 30), (" 5m ", 300), ("10m", 600), ("1m 30s", 90)] {
             let headers = headers(&[("x-hermux-max-wait", text)]);
-            assert_eq!(max_wait(&headers, otherwise), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(Marks::of(&headers).max_wait(otherwise), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "soon", "-1s", "601", "11m", "1y", "99999999999999999999"] {
-            assert!(max_wait(&headers(&[("x-hermux-max-wait", text)]), otherwise).is_err(), "{text}");
+            assert!(
+                Marks::of(&headers(&[("x-hermux-max-wait", text)])).max_wait(otherwise).is_err(),
+                "{text}"
+            );
         }
         let twice = headers(&[("x-hermux-max-wait", "1s"), ("x-hermux-max-wait", "1s")]);
-        assert!(max_wait(&twice, otherwise).is_err());
+        assert!(Marks::of(&twice).max_wait(otherwise).is_err());
+    }
+
+    #[test]
+    fn a_framing_that_could_be_read_in_two_ways_is_odd() {
+        let is_odd = |lines: &[(&str, &str)]| Marks::of(&headers(lines)).framing_is_odd();
+        for fine in [&[][..], &[("content-length", "5")], &[("transfer-encoding", "Chunked")]] {
+            assert!(!is_odd(fine), "{fine:?}");
+        }
+        for odd in [
+            &[("content-length", "5"), ("content-length", "5")][..],
+            &[("transfer-encoding", "gzip")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(is_odd(odd), "{odd:?}");
+        }
     }
 
     #[test]

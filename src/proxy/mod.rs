@@ -29,13 +29,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
 use self::attempt::{Answered, Demand};
 use self::body::{Keep, Kept, RequestBody};
 use self::budget::Budget;
 use self::cors::Cors;
+use self::headers::Marks;
 use self::names::Names;
 use self::owned::Site;
 use self::refusal::{Refusal, Refused};
@@ -60,9 +61,6 @@ use crate::openrouter::usage::Usage;
 use crate::upstream::Upstream;
 
 pub use self::tap::ProxyBody;
-
-/// Names the session that a request belongs to (`OpenRouter` API reference).
-const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 
 /// The target of the lines that tell of each request; `--access-log` shows them.
 pub const REQUEST: &str = "hermux::request";
@@ -254,7 +252,8 @@ impl Proxy {
 impl Worker {
     async fn relay(self: &Rc<Self>, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refused> {
         let Shared { settings, bounds, .. } = &*self.shared;
-        if headers::framing_is_odd(&parts.headers) {
+        let marks = Marks::of(&parts.headers);
+        if marks.framing_is_odd() {
             return Err(Refusal::BadRequest("the request's framing is ambiguous").into());
         }
         let route = match route::of(&parts.method, &parts.uri, parts.version, settings.max_uri_bytes) {
@@ -268,7 +267,7 @@ impl Worker {
         if headers::is_in_query(parts.uri.query(), access_token) {
             return Err(Refusal::BadRequest("the access token belongs in a header, not in the query").into());
         }
-        let max_wait = headers::max_wait(&parts.headers, settings.max_wait)?;
+        let max_wait = marks.max_wait(settings.max_wait)?;
 
         let sees_some = match &allowance {
             Some(allowance) => allowance::admit(allowance, &parts.method, &route, self.shared.clock.now())?,
@@ -284,8 +283,7 @@ impl Worker {
         let keep = Keep { most, total: settings.replay_total, kept: &bounds.kept };
         let mut body = RequestBody::take(body, keep, settings.body_timeout, access_token).await?;
         let wanted = if route.inference {
-            let session = parts.headers.get(X_SESSION_ID).map(HeaderValue::as_bytes);
-            request::read(body.beginning(), &Around { caller: &name, session })
+            request::read(body.beginning(), &Around { caller: &name, session: marks.session })
         } else {
             Wanted::default()
         };
@@ -306,6 +304,7 @@ impl Worker {
             method: &parts.method,
             target: &target,
             headers: plain.as_ref().unwrap_or(&parts.headers),
+            names_others: marks.names_others,
             access_token,
             inference: route.inference,
             class,
