@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 
 use super::{Histogram, QueryError, read};
 use crate::clock::{Day, Time};
-use crate::ledger::store::sum_of;
+use crate::ledger::cells::sum_of;
 use crate::ledger::sums::{Cell, FIGURES, Hour, Sum};
 
 /// What figures can be grouped by.
