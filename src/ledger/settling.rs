@@ -97,7 +97,8 @@ struct Row {
     usage: Usage,
 }
 
-/// Writes what became of entries, all of which are in the sums already; `rolled` is the first hour that is not in `days`.
+/// Writes what became of entries, all of which are in the sums already; `rolled` is the first hour that is not in `days` and
+/// `marginals`.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     rolled: Hour,

@@ -24,10 +24,15 @@ use crate::clock::{Day, Time};
 pub(super) const FILE: &str = "ledger.db";
 
 /// The form of the database that this hermux writes (`PRAGMA user_version`).
-pub(super) const FORM: i64 = 3;
+pub(super) const FORM: i64 = 4;
 
 /// What makes each form of the one before it, the first of an empty file; each sets `user_version` to its number.
-const FORMS: [&str; 3] = [include_str!("schema.sql"), include_str!("notes.sql"), include_str!("hours.sql")];
+const FORMS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("notes.sql"),
+    include_str!("hours.sql"),
+    include_str!("marginals.sql"),
+];
 
 /// How many names are remembered with their ids. Callers choose names of models, so it is bounded.
 const NAMES_LIMIT: usize = 50_000;
@@ -65,7 +70,7 @@ pub(super) struct State {
     pub(super) batch: i64,
     /// The last entry that is in the sums.
     pub(super) summed: i64,
-    /// The first hour that is not in `days`.
+    /// The first hour that is not in `days` and `marginals`.
     pub(super) rolled: Hour,
 }
 
@@ -78,7 +83,7 @@ pub(super) struct Store {
     names: Ids,
     /// How many notes were written.
     noted: usize,
-    /// The first hour that is not in `days`.
+    /// The first hour that is not in `days` and `marginals`.
     rolled: Hour,
 }
 
@@ -106,6 +111,10 @@ impl Store {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for next in FORMS.iter().skip(usize::try_from(form).unwrap_or(0)) {
                 transaction.execute_batch(next)?;
+            }
+            // Form 4 is what begins with them.
+            if form < 4 {
+                cells::fill_marginals(&transaction)?;
             }
             transaction.commit()?;
         }
