@@ -5,6 +5,7 @@
 
 mod backlog;
 mod callers;
+mod cells;
 mod histogram;
 mod lock;
 mod notes;

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::store::{StoreError, add_to_sums};
+use super::cells::{Place, add_to_sums};
+use super::store::StoreError;
 use super::sums::{Cell, Hour, Sum};
 use super::{Ledger, Usage};
 use crate::clock::Time;
@@ -92,18 +93,18 @@ pub(super) fn queue(transaction: &Transaction<'_>, row: i64, due_ms: i64) -> Res
 
 /// An entry of the queue as it stands in the database: its place in the sums, and the figures it has so far.
 struct Row {
-    hour: Hour,
-    names: [i64; 3],
-    status: u16,
+    place: Place,
     usage: Usage,
 }
 
-/// Writes what became of entries, all of which are in the sums already; `rolled` is the first hour that is not in `days`.
+/// Writes what became of entries, all of which are in the sums already; `rolled` is the first hour that is not in `days` and
+/// `marginals`.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     rolled: Hour,
     settled: &[Settled],
 ) -> Result<(), StoreError> {
+    let mut cells = Vec::new();
     for Settled { entry, found } in settled {
         let Some(row) = find(transaction, entry)? else { continue };
         let mut cell = Cell::default();
@@ -126,9 +127,9 @@ pub(super) fn write(
             }
         }
         transaction.prepare_cached("DELETE FROM settling WHERE entry = ?1")?.execute([entry.entry])?;
-        add_to_sums(transaction, rolled, row.hour, row.names, row.status, &cell)?;
+        cells.push((row.place, cell));
     }
-    Ok(())
+    Ok(add_to_sums(transaction, rolled, cells.iter().map(|(place, cell)| (*place, cell)).collect())?)
 }
 
 /// The row in the queue; none where it is settled, or another one of that number in another file.
@@ -143,9 +144,7 @@ fn find(transaction: &Transaction<'_>, entry: &Unsettled) -> Result<Option<Row>,
             Ok(row.get::<_, Option<i64>>(at)?.and_then(|count| u64::try_from(count).ok()))
         };
         Ok(Row {
-            hour: Hour::of(Time(row.get(0)?)),
-            names: [row.get(1)?, row.get(2)?, row.get(3)?],
-            status: row.get(4)?,
+            place: (Hour::of(Time(row.get(0)?)), [row.get(1)?, row.get(2)?, row.get(3)?], row.get(4)?),
             usage: Usage {
                 prompt_tokens: tokens(5)?,
                 completion_tokens: tokens(6)?,

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rusqlite::functions::{Context, FunctionFlags};
-use rusqlite::types::ValueRef;
 use rusqlite::{
     CachedStatement, Connection, ErrorCode, OpenFlags, Statement, Transaction, TransactionBehavior, params,
 };
 
 use super::backlog::Closing;
-use super::histogram::Histogram;
+use super::cells::{self, Place, add_to_sums, sum_of};
 use super::place::{Identity, identity, private_file};
 use super::settling;
 use super::sums::{Cell, Days, FIGURES, Hour, Settling, Sum, SumKey, Sums};
@@ -26,10 +24,15 @@ use crate::clock::{Day, Time};
 pub(super) const FILE: &str = "ledger.db";
 
 /// The form of the database that this hermux writes (`PRAGMA user_version`).
-pub(super) const FORM: i64 = 3;
+pub(super) const FORM: i64 = 4;
 
 /// What makes each form of the one before it, the first of an empty file; each sets `user_version` to its number.
-const FORMS: [&str; 3] = [include_str!("schema.sql"), include_str!("notes.sql"), include_str!("hours.sql")];
+const FORMS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("notes.sql"),
+    include_str!("hours.sql"),
+    include_str!("marginals.sql"),
+];
 
 /// How many names are remembered with their ids. Callers choose names of models, so it is bounded.
 const NAMES_LIMIT: usize = 50_000;
@@ -53,34 +56,6 @@ impl StoreError {
     }
 }
 
-/// Adds a row to the sum that is there.
-static ADD: LazyLock<String> = LazyLock::new(|| {
-    let added = FIGURES.map(|figure| format!("{figure} = {figure} + excluded.{figure}"));
-    format!(
-        "ON CONFLICT DO UPDATE SET {}, first_byte = add_histograms(first_byte, excluded.first_byte)",
-        added.join(", ")
-    )
-});
-
-/// Adds a cell to `hours`, and to `days`.
-static ADD_HOUR: LazyLock<String> = LazyLock::new(|| add("hours"));
-static ADD_DAY: LazyLock<String> = LazyLock::new(|| add("days"));
-
-fn add(table: &str) -> String {
-    let values = ["?"; 5 + FIGURES.len() + 1].join(", ");
-    format!("INSERT INTO {table} VALUES ({values}) {}", *ADD)
-}
-
-/// Adds the cells of an hour to those of its day.
-static ROLL: LazyLock<String> = LazyLock::new(|| {
-    let figures = FIGURES.join(", ");
-    format!(
-        "INSERT INTO days SELECT hour / 24, key, caller, model, status, {figures}, first_byte
-         FROM hours WHERE hour = ?1 {}",
-        *ADD
-    )
-});
-
 /// How many entries are deleted in one go.
 const TRIMMED: u32 = 5_000;
 
@@ -95,7 +70,7 @@ pub(super) struct State {
     pub(super) batch: i64,
     /// The last entry that is in the sums.
     pub(super) summed: i64,
-    /// The first hour that is not in `days`.
+    /// The first hour that is not in `days` and `marginals`.
     pub(super) rolled: Hour,
 }
 
@@ -108,7 +83,7 @@ pub(super) struct Store {
     names: Ids,
     /// How many notes were written.
     noted: usize,
-    /// The first hour that is not in `days`.
+    /// The first hour that is not in `days` and `marginals`.
     rolled: Hour,
 }
 
@@ -131,14 +106,18 @@ impl Store {
             return Err(StoreError::Newer(form));
         }
         connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA journal_mode = WAL;")?;
+        cells::add_functions(&connection)?;
         if form < FORM {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for next in FORMS.iter().skip(usize::try_from(form).unwrap_or(0)) {
                 transaction.execute_batch(next)?;
             }
+            // Form 4 is what begins with them.
+            if form < 4 {
+                cells::fill_marginals(&transaction)?;
+            }
             transaction.commit()?;
         }
-        add_functions(&connection)?;
         let path = path.to_owned();
         let mut store = Self { connection, path, identity, names: Ids::default(), noted: 0, rolled: Hour(0) };
         store.rolled = store.state()?.rolled;
@@ -173,7 +152,7 @@ impl Store {
     /// Adds the entries that an earlier process left beyond the sums to them.
     pub(super) fn sum_tail(&mut self) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut cells: HashMap<(Hour, [i64; 3], u16), Cell> = HashMap::new();
+        let mut cells: HashMap<Place, Cell> = HashMap::new();
         {
             let sql = format!(
                 "SELECT hour, key, caller, model, status, first_byte_ms, {} FROM tail",
@@ -190,12 +169,8 @@ impl Store {
                 }
             }
         }
-        let mut cells: Vec<_> = cells.into_iter().collect();
-        // Neighbours in the table one after another.
-        cells.sort_unstable_by_key(|(place, _)| *place);
-        for ((hour, names, status), cell) in &cells {
-            add_to_sums(&transaction, self.rolled, *hour, *names, *status, cell)?;
-        }
+        let cells = cells.iter().map(|(place, cell)| (*place, cell)).collect();
+        add_to_sums(&transaction, self.rolled, cells)?;
         transaction.execute(&format!("UPDATE state SET {SUMMED}"), [])?;
         Ok(transaction.commit()?)
     }
@@ -213,11 +188,11 @@ impl Store {
                 "SELECT at_ms, key, caller, model FROM entries WHERE outcome IS NULL AND generation IS NULL",
             )?;
             let cell = Cell { sum: Sum { unsettled: 1, ..Sum::default() }, ..Cell::default() };
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let names = [row.get(1)?, row.get(2)?, row.get(3)?];
-                add_to_sums(&transaction, self.rolled, Hour::of(Time(row.get(0)?)), names, 0, &cell)?;
-            }
+            let places = statement.query_map([], |row| {
+                Ok((Hour::of(Time(row.get(0)?)), [row.get(1)?, row.get(2)?, row.get(3)?], 0))
+            })?;
+            let cells = places.map(|place| Ok((place?, &cell))).collect::<Result<_, rusqlite::Error>>()?;
+            add_to_sums(&transaction, self.rolled, cells)?;
         }
         let lost = transaction.execute(
             "UPDATE entries SET outcome = 3, settled = iif(generation IS NULL, 2, 0) WHERE outcome IS NULL",
@@ -227,7 +202,7 @@ impl Store {
         Ok(lost)
     }
 
-    /// Adds the next hour that is over at `now` to its day; whether there may be more.
+    /// Adds up the next hour that is over at `now`; whether there may be more.
     pub(super) fn roll(&mut self, now: Time) -> Result<bool, StoreError> {
         let end = Hour::of(now);
         if self.rolled >= end {
@@ -239,7 +214,7 @@ impl Store {
             .query_row((self.rolled.0, end.0), |row| row.get(0))?;
         let rolled = Hour(next.map_or(end.0, |hour| hour + 1));
         if let Some(hour) = next {
-            transaction.prepare_cached(&ROLL)?.execute([hour])?;
+            cells::roll(&transaction, Hour(hour))?;
         }
         transaction.prepare_cached("UPDATE state SET rolled = ?1")?.execute([rolled.0])?;
         transaction.commit()?;
@@ -507,66 +482,9 @@ fn write_sums<'a>(
     let mut rows = Vec::new();
     for (key, cell) in sums.filter(|(_, cell)| !cell.is_empty()) {
         let ids = [names.id(&key.key)?, names.id(&key.caller)?, names.id(&key.model)?];
-        rows.push((key.hour, ids, key.status, cell));
+        rows.push(((key.hour, ids, key.status), cell));
     }
-    // Neighbours in the table one after another.
-    rows.sort_unstable_by_key(|&(hour, names, status, _)| (hour, names, status));
-    for (hour, names, status, cell) in rows {
-        add_to_sums(transaction, rolled, hour, names, status, cell)?;
-    }
-    Ok(())
-}
-
-/// Adds `cell` to the sum of an hour, and to that of its day where the hour is in it: `names` are the ids of key, caller and
-/// model.
-pub(super) fn add_to_sums(
-    transaction: &Transaction<'_>,
-    rolled: Hour,
-    hour: Hour,
-    names: [i64; 3],
-    status: u16,
-    cell: &Cell,
-) -> Result<(), StoreError> {
-    let first_byte = (!cell.first_byte.is_empty()).then(|| cell.first_byte.encode());
-    let add = |sql: &str, time: i64| -> Result<(), rusqlite::Error> {
-        let mut add = transaction.prepare_cached(sql)?;
-        let numbers = [time].into_iter().chain(names).chain([status.into()]).chain(cell.sum.figures());
-        for (at, number) in numbers.enumerate() {
-            add.raw_bind_parameter(at + 1, number)?;
-        }
-        add.raw_bind_parameter(5 + FIGURES.len() + 1, first_byte.as_deref())?;
-        add.raw_execute().map(|_| ())
-    };
-    add(&ADD_HOUR, hour.0)?;
-    if hour < rolled {
-        add(&ADD_DAY, i64::from(hour.day().0))?;
-    }
-    Ok(())
-}
-
-/// The sum that stands in a row from column `from` on, in the order of [`FIGURES`].
-pub(super) fn sum_of(row: &rusqlite::Row<'_>, from: usize) -> Result<Sum, rusqlite::Error> {
-    let mut figures = [0; FIGURES.len()];
-    for (at, figure) in figures.iter_mut().enumerate() {
-        *figure = row.get(from + at)?;
-    }
-    Ok(Sum::of_figures(figures))
-}
-
-/// What SQL needs to add up what sums count beside numbers.
-fn add_functions(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    connection.create_scalar_function("add_histograms", 2, flags, |context: &Context<'_>| {
-        let blob = |at| match context.get_raw(at) {
-            ValueRef::Blob(bytes) => bytes,
-            _ => &[],
-        };
-        let (left, right) = (blob(0), blob(1));
-        let mut sum = Histogram::default();
-        sum.merge_encoded(left);
-        sum.merge_encoded(right);
-        Ok((!sum.is_empty()).then(|| sum.encode()))
-    })
+    Ok(add_to_sums(transaction, rolled, rows)?)
 }
 
 /// Ids of names. Each attempt looks up four, so the hash is a quick one.

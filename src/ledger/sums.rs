@@ -207,6 +207,13 @@ impl Cell {
     }
 }
 
+impl AddAssign<&Self> for Cell {
+    fn add_assign(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.first_byte.merge(&other.first_byte);
+    }
+}
+
 /// Sums by hour, key, caller, model and status. Each attempt looks one up, so its hash is a quick one.
 #[derive(Debug, Default)]
 pub(super) struct Sums(pub(super) HashMap<SumKey, Cell, RandomState>);

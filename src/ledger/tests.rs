@@ -16,6 +16,7 @@ use super::{Ledger, OpenEntry, OpenError, Opening, Outcome, Previous, Usage};
 use crate::clock::{Clock, Day, Time};
 
 mod hours;
+mod marginals;
 mod recall;
 mod settling;
 
@@ -461,10 +462,10 @@ fn a_database_that_was_removed_is_begun_anew_with_the_counts_of_today() {
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 4").unwrap();
+    database(directory.path()).execute_batch("CREATE TABLE t (x); PRAGMA user_version = 5").unwrap();
     let before = fs::read(directory.path().join("ledger.db")).unwrap();
     let error = Ledger::open(directory.path(), noon()).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 4, known: 3, .. }));
+    assert!(matches!(error, OpenError::Newer { found: 5, known: 4, .. }));
     assert!(error.to_string().contains("\nhint: "), "{error}");
     assert!(keys_on(directory.path(), TODAY).unwrap_err().to_string().contains("newer hermux"));
     assert_eq!(fs::read(directory.path().join("ledger.db")).unwrap(), before);

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 
 use super::{Histogram, QueryError, read};
 use crate::clock::{Day, Time};
-use crate::ledger::store::sum_of;
+use crate::ledger::cells::{DIMENSIONS, sum_of};
 use crate::ledger::sums::{Cell, FIGURES, Hour, Sum};
 
 /// What figures can be grouped by.
@@ -104,17 +104,22 @@ pub struct Group {
     pub figures: Figures,
 }
 
+/// The form of the ledger from which on figures can be read. What is told beside them asks for it too: figures that are not
+/// read must not look like use that was not counted.
+const WITH_MARGINALS: i64 = 4;
+
 /// Answers `question` from the ledger in `directory`, also while another process writes it: the groups in the order of what
 /// they stand for. Empty where there is no ledger yet, or one of an earlier form that no server of this version has opened.
 ///
-/// Days that are over are read from their sums: a month costs some milliseconds, however many requests it had.
+/// Days that are over are read from their sums, and hours by one dimension alone from theirs: a month costs some
+/// milliseconds, however many requests it had.
 pub fn figures(directory: &Path, question: &Question) -> Result<Vec<Group>, QueryError> {
-    read(directory, 3, |database| grouped(database, question))
+    read(directory, WITH_MARGINALS, |database| grouped(database, question))
 }
 
 /// The same of several questions, answered at one moment, in their order.
 pub fn answers(directory: &Path, questions: &[Question]) -> Result<Vec<Vec<Group>>, QueryError> {
-    let mut answers = read(directory, 3, |database| {
+    let mut answers = read(directory, WITH_MARGINALS, |database| {
         let transaction = database.unchecked_transaction()?;
         questions.iter().map(|question| answer(&transaction, question)).collect::<Result<Vec<_>, _>>()
     })?;
@@ -125,7 +130,7 @@ pub fn answers(directory: &Path, questions: &[Question]) -> Result<Vec<Vec<Group
 
 /// When the ledger in `directory` began to count; none where there is none.
 pub fn since(directory: &Path) -> Result<Option<Time>, QueryError> {
-    read(directory, 3, |database| {
+    read(directory, WITH_MARGINALS, |database| {
         let since = database.query_row("SELECT since_ms FROM state", [], |row| row.get(0))?;
         Ok(Some(since).filter(|since| *since > 0).map(Time))
     })
@@ -133,7 +138,7 @@ pub fn since(directory: &Path) -> Result<Option<Time>, QueryError> {
 
 /// Entries by name of their key whose cost is still to be fetched, from the ledger in `directory`.
 pub fn queued(directory: &Path) -> Result<HashMap<String, u64>, QueryError> {
-    read(directory, 3, |database| {
+    read(directory, WITH_MARGINALS, |database| {
         let mut statement = database.prepare(
             "SELECT name, count(*) FROM settling JOIN entries ON entries.id = entry JOIN names ON names.id = entries.key
              GROUP BY key",
@@ -146,7 +151,7 @@ pub fn queued(directory: &Path) -> Result<HashMap<String, u64>, QueryError> {
 /// The first hour from `since` on in which each key was used, by its name, as far as the sums of hours tell; from the ledger in
 /// `directory`.
 pub fn first_used(directory: &Path, since: Time) -> Result<HashMap<String, Time>, QueryError> {
-    read(directory, 3, |database| {
+    read(directory, WITH_MARGINALS, |database| {
         let mut statement = database.prepare(
             "SELECT name, min(hour) FROM hours JOIN names ON names.id = key WHERE hour >= ?1 GROUP BY key",
         )?;
@@ -176,8 +181,8 @@ impl Span {
     }
 }
 
-/// Places of the dimensions in a row: hour or day, key, caller, model, status.
-const PLACES: usize = 5;
+/// Places in a row: hour or day, then [`DIMENSIONS`].
+const PLACES: usize = 1 + DIMENSIONS.len();
 
 /// A group while it is added up: numbers of what it is grouped by, in the order of [`PLACES`], 0 where it is not.
 type Sums = HashMap<[i64; PLACES], Cell, foldhash::fast::RandomState>;
@@ -197,15 +202,55 @@ fn answer(transaction: &Connection, question: &Question) -> Result<Vec<Group>, r
     let (first, behind) = if wants_hours { (0, 0) } else { span.days(rolled) };
     if first < behind {
         adding.read(transaction, "days", "day", (first, behind), &filter)?;
-        let (first, behind) = (first.saturating_mul(24), behind * 24);
-        adding.read(transaction, "hours", "hour", (span.from.0, first), &filter)?;
-        adding.read(transaction, "hours", "hour", (behind, span.to.0), &filter)?;
+        let (first, behind) = (Hour(first.saturating_mul(24)), Hour(behind * 24));
+        adding.read_hours(transaction, Span { to: first, ..span }, rolled, &filter)?;
+        adding.read_hours(transaction, Span { from: behind, ..span }, rolled, &filter)?;
     } else {
-        adding.read(transaction, "hours", "hour", (span.from.0, span.to.0), &filter)?;
+        adding.read_hours(transaction, span, rolled, &filter)?;
     }
     adding.read_tail(transaction, span, &filter)?;
     let names = Names::read(transaction, question, &adding.sums)?;
     Ok(adding.groups(&names))
+}
+
+impl By {
+    /// Where it stands in a row.
+    fn place(self) -> usize {
+        match self {
+            Self::Day | Self::Hour => 0,
+            Self::Key | Self::Account => 1,
+            Self::Caller => 2,
+            Self::Model => 3,
+            Self::Status => 4,
+        }
+    }
+}
+
+impl Question {
+    /// The place of the one dimension that it touches beside time, 0 where it touches none; none where it touches several.
+    fn dimension(&self) -> Option<usize> {
+        let filters = [
+            (1, self.keys.is_empty()),
+            (2, self.callers.is_empty()),
+            (3, self.models.is_empty()),
+            (4, self.statuses.is_empty()),
+        ];
+        let filtered = filters.into_iter().filter(|(_, is_empty)| !is_empty).map(|(place, _)| place);
+        let mut touched = self.by.iter().map(|by| by.place()).filter(|place| *place != 0).chain(filtered);
+        let first = touched.next().unwrap_or(0);
+        touched.all(|place| place == first).then_some(first)
+    }
+}
+
+/// The marginals of the dimension at `place` in the form of `hours`; the others are 0.
+fn marginals(place: usize) -> String {
+    let ids =
+        (1..).zip(DIMENSIONS).map(|(at, name)| format!("{} AS {name}", if at == place { "id" } else { "0" }));
+    format!(
+        "(SELECT hour, {}, first_byte, {} FROM marginals WHERE dimension = {place})",
+        ids.collect::<Vec<_>>().join(", "),
+        FIGURES.join(", ")
+    )
 }
 
 /// What restricts the rows beside time, as SQL over key, caller, model and status.
@@ -258,6 +303,24 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
+    /// Adds the hours of `span`: those before `rolled` from `marginals` where these tell all that is asked, the others from
+    /// their cells.
+    fn read_hours(
+        &mut self,
+        database: &Connection,
+        span: Span,
+        rolled: Hour,
+        filter: &Filter,
+    ) -> Result<(), rusqlite::Error> {
+        let mut from = span.from;
+        if let Some(place) = self.question.dimension() {
+            let to = span.to.min(rolled);
+            self.read(database, &marginals(place), "hour", (from.0, to.0), filter)?;
+            from = from.max(rolled);
+        }
+        self.read(database, "hours", "hour", (from.0, span.to.0), filter)
+    }
+
     /// Adds the rows of a table of sums whose `time` lies from the first to before the second of `span`.
     fn read(
         &mut self,
@@ -315,16 +378,12 @@ impl Adding<'_> {
     fn cell(&mut self, row: &Row<'_>, hours: i64) -> Result<&mut Cell, rusqlite::Error> {
         let mut group = [0; PLACES];
         for by in &self.question.by {
-            let (place, divided) = match by {
-                By::Hour => (0, 1),
+            let divided = match by {
                 // An hour of its own tells the day, too.
-                By::Day if self.question.by.contains(&By::Hour) => (0, 1),
-                By::Day => (0, 24 / hours),
-                By::Key | By::Account => (1, 1),
-                By::Caller => (2, 1),
-                By::Model => (3, 1),
-                By::Status => (4, 1),
+                By::Day if !self.question.by.contains(&By::Hour) => 24 / hours,
+                _ => 1,
             };
+            let place = by.place();
             group[place] = row.get::<_, i64>(place)?.div_euclid(divided);
         }
         Ok(self.sums.entry(group).or_default())
@@ -333,11 +392,8 @@ impl Adding<'_> {
     fn groups(self, names: &Names) -> Vec<Group> {
         let mut groups: BTreeMap<Vec<Value>, Cell> = BTreeMap::new();
         for (group, cell) in self.sums {
-            let sum = groups
-                .entry(self.question.by.iter().map(|by| names.value(self.question, *by, group)).collect());
-            let sum = sum.or_default();
-            sum.sum += cell.sum;
-            sum.first_byte.merge(&cell.first_byte);
+            let is = self.question.by.iter().map(|by| names.value(self.question, *by, group)).collect();
+            *groups.entry(is).or_default() += &cell;
         }
         let used = groups.into_iter().filter(|(_, cell)| !cell.is_empty());
         used.map(|(is, cell)| Group { is, figures: Figures::of(cell) }).collect()

@@ -7,12 +7,12 @@ use crate::ledger::query::{By, Figures, Group, Question, Value, figures, since};
 
 const HOUR_MS: i64 = 3_600_000;
 
-fn at(day: i32, hour: i64) -> Time {
+pub(super) fn at(day: i32, hour: i64) -> Time {
     Time(Day(TODAY.0 + day).start().0 + hour * HOUR_MS + 1)
 }
 
 /// One attempt that left at `at`, waited `waited_ms`, and whose answer had `status` and began after `first_byte_ms`.
-fn attempt(ledger: &Ledger, key: &str, at: Time, status: u16, first_byte_ms: u64) {
+pub(super) fn attempt(ledger: &Ledger, key: &str, at: Time, status: u16, first_byte_ms: u64) {
     let mut entry = ledger.entry(Opening { waited: Duration::from_millis(3), ..opening(ledger, key, at) });
     use_some(&mut entry);
     entry.report.status = Some(status);
@@ -20,11 +20,11 @@ fn attempt(ledger: &Ledger, key: &str, at: Time, status: u16, first_byte_ms: u64
     entry.finish(if status < 400 { Outcome::Complete } else { Outcome::Failed });
 }
 
-fn ask(directory: &Path, question: &Question) -> Vec<Group> {
+pub(super) fn ask(directory: &Path, question: &Question) -> Vec<Group> {
     figures(directory, question).unwrap()
 }
 
-fn by(by: &[By]) -> Question {
+pub(super) fn by(by: &[By]) -> Question {
     Question { by: by.to_vec(), ..Question::default() }
 }
 
@@ -38,7 +38,7 @@ fn total(directory: &Path, question: &Question) -> Figures {
 }
 
 /// Has everything summed and all hours that are over at `now` in their days.
-fn tidied(directory: &Path, now: Time) {
+pub(super) fn tidied(directory: &Path, now: Time) {
     let mut store = super::super::store::Store::open(&directory.join("ledger.db")).unwrap().0;
     store.sum_tail().unwrap();
     while store.roll(now).unwrap() {}

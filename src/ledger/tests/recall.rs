@@ -96,7 +96,7 @@ fn a_database_of_form_1_is_brought_up_and_keeps_what_it_has() {
     assert_eq!(count(directory.path(), "PRAGMA user_version"), 1);
     assert_eq!(today_of(directory.path()), 3, "an old form can be read");
     let ledger = Ledger::open(directory.path(), noon()).unwrap();
-    assert_eq!(count(directory.path(), "PRAGMA user_version"), 3);
+    assert_eq!(count(directory.path(), "PRAGMA user_version"), 4);
     ledger.note("key", "a", Some("1".to_owned()));
     one(&ledger, "a");
     assert!(ledger.close(LONG));
