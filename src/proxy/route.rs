@@ -393,6 +393,7 @@ mod tests {
             "/api/v1/%252e%252E/keys",
             "/api/v1/%25252e./keys",
             "/api/v1/models%2f..%2fkeys",
+            "/api/v1/%2fkeys",
             "/api/v1/models/..;a/keys",
             "/api/v1/a%5cb",
             "/api/v1/a%255Cb",
@@ -434,7 +435,6 @@ mod tests {
             "/api/v1/generation/feedback",
             "/api/v1/oauth/token",
             "/api/alpha/keys",
-            "/api/v1/%2fkeys",
         ] {
             assert_eq!(route(target), Err(Refusal::ManagementOnly), "{target}");
         }
