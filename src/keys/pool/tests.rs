@@ -9,6 +9,7 @@ mod rests;
 mod views;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{KeyPool, Lease};
 use crate::clock::Time;
@@ -81,9 +82,15 @@ fn lend_key(pool: &KeyPool, key: &str, class: Class, now: Time) -> Lease {
     lease
 }
 
-/// Benches a certain key.
+/// Benches a certain key, and tells whether that makes it an outage.
 fn bench(pool: &KeyPool, key: &str, class: Class, rest: Rest, now: Time) -> bool {
-    lend_key(pool, key, class, now).bench(rest, now)
+    lend_key(pool, key, class, now).bench(rest, now);
+    is_outage(pool, class, rest, now)
+}
+
+/// Whether a fault that was just met is an outage.
+fn is_outage(pool: &KeyPool, class: Class, rest: Rest, now: Time) -> bool {
+    matches!(rest, Rest::Unidentified(_)) && pool.is_outage(&ask(class, &Tried::default()), now)
 }
 
 /// Who served so many requests, one after the other.
