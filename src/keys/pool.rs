@@ -35,6 +35,8 @@ struct Shared {
     stock: Mutex<Stock>,
     returned: Notify,
     has_facts: AtomicBool,
+    /// Whether some key serves some models only.
+    is_restricted: AtomicBool,
 }
 
 impl KeyPool {
@@ -57,9 +59,9 @@ impl KeyPool {
     }
 
     fn of(stock: Stock) -> Self {
-        let shared =
-            Shared { stock: Mutex::new(stock), returned: Notify::new(), has_facts: AtomicBool::new(false) };
-        Self(Arc::new(shared))
+        let is_restricted = AtomicBool::new(stock.restricted > 0);
+        let (returned, has_facts) = (Notify::new(), AtomicBool::new(false));
+        Self(Arc::new(Shared { stock: Mutex::new(stock), returned, has_facts, is_restricted }))
     }
 
     /// Lends the key that was used least today and can serve `need`. The use is counted here.
@@ -175,7 +177,17 @@ impl KeyPool {
     /// Takes over the keys of a changed file. Leases under way keep the key they have.
     pub fn reload(&self, keys: Vec<Key>) {
         let now = self.lock().now;
-        self.run(now, |stock, now| stock.reload(keys, now));
+        let restricted = self.run(now, |stock, now| {
+            stock.reload(keys, now);
+            stock.restricted
+        });
+        self.0.is_restricted.store(restricted > 0, Ordering::Relaxed);
+    }
+
+    /// Whether some key serves some models only, so that all that a request runs has to be looked for. Free of cost.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.0.is_restricted.load(Ordering::Relaxed)
     }
 
     /// Whether a request that is bound to this key can be served at all: it or another of its account is in the file.

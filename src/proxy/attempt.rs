@@ -18,7 +18,7 @@ use super::refusal::Refused;
 use super::room::Granted;
 use crate::clock::Time;
 use crate::keys::breaker::Probe;
-use crate::keys::need::{Bind, Class, Need, Tried};
+use crate::keys::need::{Bind, Class, Need, Runs, Tried};
 use crate::keys::pool::Lease;
 use crate::keys::{Key, KeyName};
 use crate::ledger::{OpenEntry, Opening, Previous};
@@ -36,6 +36,8 @@ pub(super) struct Demand<'a> {
     pub(super) inference: bool,
     /// Which of a key's quotas it draws on.
     pub(super) class: Class,
+    /// Which models it runs besides [`model`](Self::model).
+    pub(super) runs: Runs<'a>,
     /// The conversation it is a turn of.
     pub(super) conversation: Option<u64>,
     /// Whether that had an earlier turn, so that its key is worth keeping.
@@ -63,7 +65,7 @@ impl Demand<'_> {
             (None, Some(prefer)) => Bind::Prefer(prefer),
             (None, None) => Bind::Free,
         };
-        Need { model: &self.model, class: self.class, bind, keys: self.keys, tried }
+        Need { model: &self.model, runs: self.runs, class: self.class, bind, keys: self.keys, tried }
     }
 
     /// Whether it runs a model that is known by name, and so may be down.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::{KeyPool, Lease};
 use crate::clock::Time;
-use crate::keys::need::{Bind, Class, Exhausted, Need, Rest, Told, Tried, Used, Why};
+use crate::keys::need::{Bind, Class, Exhausted, Need, Rest, Runs, Told, Tried, Used, Why};
 use crate::keys::{Key, KeyName, Terms};
 use crate::secret::Secret;
 
@@ -63,7 +63,8 @@ fn ask(class: Class, tried: &Tried) -> Need<'_> {
         Class::Paid => "some/model",
         Class::Other => "",
     };
-    Need { model, class, bind: Bind::Free, keys: None, tried }
+    let runs = if class == Class::Other { Runs::Nothing } else { Runs::Named(&[]) };
+    Need { model, runs, class, bind: Bind::Free, keys: None, tried }
 }
 
 fn try_lend(pool: &KeyPool, class: Class, now: Time) -> Result<Lease, Exhausted> {
