@@ -87,8 +87,6 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     pub(super) body: Begun,
     pub(super) form: Form,
-    /// Whether its beginning did not tell in time that it is no error.
-    pub(super) is_unclear: bool,
 }
 
 /// An answer with what is to be settled at its end.
@@ -227,7 +225,6 @@ pub(super) fn attempt<'a>(
                 if matches!(looks, Looks::Bad | Looks::BadSoFar) {
                     return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
                 }
-                reply.is_unclear = looks != Looks::Good;
                 Ok(well(worker, demand, Granted { lease, probe }, entry, reply, number))
             }),
         };
@@ -277,14 +274,13 @@ impl Arrived {
     fn new(demand: &Demand<'_>, answer: Answer, cx: &mut Context<'_>) -> Self {
         let Answer { status, headers, body } = answer;
         let form = Form::of(&headers);
-        let mut reply = Reply { status, headers, body: Begun::new(body), form, is_unclear: false };
+        let mut reply = Reply { status, headers, body: Begun::new(body), form };
         let mut looking = Looking::new(form);
         let looks = match status.as_u16() {
             400.. => Looks::Bad,
             200 if demand.inference => reply.body.look(&mut looking, cx),
             _ => Looks::Good,
         };
-        reply.is_unclear = looks != Looks::Good;
         Self { reply, looks, looking }
     }
 }
