@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::live::Live;
 use crate::clock::{Clock, Time};
-use crate::keys::need::{Bind, Class, Need, Tried};
+use crate::keys::need::{Bind, Class, Need, Runs, Tried};
 use crate::keys::pool::KeyPool;
 use crate::keys::state::{PoolState, Verdict};
 
@@ -175,7 +175,8 @@ impl View {
 pub fn explain(keys: &KeyPool, model: &str, now: Time) -> Vec<Verdict> {
     // `OpenRouter` docs, Limits page: ids that end in `:free` draw on the free quota.
     let class = if model.ends_with(":free") { Class::Free } else { Class::Paid };
-    keys.explain(&Need { model, class, bind: Bind::Free, keys: None, tried: &Tried::default() }, now)
+    let (runs, tried) = (Runs::Named(&[]), Tried::default());
+    keys.explain(&Need { model, runs, class, bind: Bind::Free, keys: None, tried: &tried }, now)
 }
 
 /// Why a server could not be asked.

@@ -26,6 +26,8 @@ impl Class {
 pub struct Need<'a> {
     /// The model asked for; empty where there is none.
     pub model: &'a str,
+    /// What it runs besides.
+    pub runs: Runs<'a>,
     /// Which quotas it draws on.
     pub class: Class,
     /// Which key it would like, or has to have.
@@ -34,6 +36,17 @@ pub struct Need<'a> {
     pub keys: Option<&'a Arc<[Box<str>]>>,
     /// What this request tried already.
     pub tried: &'a Tried,
+}
+
+/// Which models a request runs besides the one that it asks for, for keys that serve some models only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs<'a> {
+    /// None: it is of a route that runs no model.
+    Nothing,
+    /// These, on which it may fall back, or which its plugins and tools use.
+    Named(&'a [String]),
+    /// It can't be seen, or nobody looked: so a key that serves some models only is not lent for it.
+    Unseen,
 }
 
 /// Which key a request would like, or has to have.
@@ -49,11 +62,19 @@ pub enum Bind<'a> {
 }
 
 impl Need<'_> {
-    /// Whether a key that serves the models of `patterns` alone serves this need. What runs no model is anybody's.
+    /// Whether a key that serves the models of `patterns` alone serves this need: all that it may run is among them. What
+    /// runs no model is anybody's; what leaves the choice of one to the account is not.
     pub(super) fn is_among(&self, patterns: &[Box<str>]) -> bool {
+        let fits = |model: &str| patterns.iter().any(|pattern| matches(pattern, model));
         patterns.is_empty()
-            || self.model.is_empty()
-            || patterns.iter().any(|pattern| matches(pattern, self.model))
+            || match self.runs {
+                Runs::Nothing => true,
+                Runs::Named([]) => fits(self.model) && !self.model.is_empty(),
+                Runs::Named(others) => {
+                    (self.model.is_empty() || fits(self.model)) && others.iter().all(|other| fits(other))
+                }
+                Runs::Unseen => false,
+            }
     }
 
     /// Whether its caller may use the key of this name.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use self::stock::{Lent, Stock};
-use super::need::{Exhausted, Need, Question, Rest, Told, Tried, Used};
+use super::need::{Class, Exhausted, Need, Question, Rest, Told, Tried, Used};
 use super::state::{Fact, Glance, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
@@ -35,6 +35,8 @@ struct Shared {
     stock: Mutex<Stock>,
     returned: Notify,
     has_facts: AtomicBool,
+    /// Whether some key serves some models only.
+    is_restricted: AtomicBool,
 }
 
 impl KeyPool {
@@ -57,9 +59,9 @@ impl KeyPool {
     }
 
     fn of(stock: Stock) -> Self {
-        let shared =
-            Shared { stock: Mutex::new(stock), returned: Notify::new(), has_facts: AtomicBool::new(false) };
-        Self(Arc::new(shared))
+        let is_restricted = AtomicBool::new(stock.restricted > 0);
+        let (returned, has_facts) = (Notify::new(), AtomicBool::new(false));
+        Self(Arc::new(Shared { stock: Mutex::new(stock), returned, has_facts, is_restricted }))
     }
 
     /// Lends the key that was used least today and can serve `need`. The use is counted here.
@@ -73,6 +75,18 @@ impl KeyPool {
     #[must_use]
     pub fn forecast(&self, need: &Need<'_>, now: Time, until: Time) -> u64 {
         self.run(now, |stock, now| stock.forecast(need, now, until))
+    }
+
+    /// Whether the [`Rest::Unidentified`] that was just met is an outage: all keys that could serve `need`, two at least, met
+    /// the same within seconds, which is no fault of theirs. Then none of them rests for it; the model is down.
+    #[must_use = "in an outage the model is down"]
+    pub fn is_outage(&self, need: &Need<'_>, now: Time) -> bool {
+        self.run(now, |stock, now| stock.is_outage(need, now))
+    }
+
+    /// Ends what rests the keys of `met` for a class since they met a [`Rest::Unidentified`], which was no fault of theirs.
+    pub fn acquit(&self, met: &Tried, class: Class, now: Time) {
+        self.run(now, |stock, now| stock.acquit(&met.keys, class, now));
     }
 
     /// The question about a key that is asked now; to be made before it leaves.
@@ -163,7 +177,17 @@ impl KeyPool {
     /// Takes over the keys of a changed file. Leases under way keep the key they have.
     pub fn reload(&self, keys: Vec<Key>) {
         let now = self.lock().now;
-        self.run(now, |stock, now| stock.reload(keys, now));
+        let restricted = self.run(now, |stock, now| {
+            stock.reload(keys, now);
+            stock.restricted
+        });
+        self.0.is_restricted.store(restricted > 0, Ordering::Relaxed);
+    }
+
+    /// Whether some key serves some models only, so that all that a request runs has to be looked for. Free of cost.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        self.0.is_restricted.load(Ordering::Relaxed)
     }
 
     /// Whether a request that is bound to this key can be served at all: it or another of its account is in the file.
@@ -250,12 +274,10 @@ impl Lease {
         }
     }
 
-    /// Tells that something is to rest, and asks whether it is an outage: the same [`Rest::Unidentified`] from all keys in
-    /// the same moment, which is no fault of theirs. Then none of them rests for it; the model is down.
-    #[must_use = "in an outage the model is down"]
-    pub fn bench(&self, rest: Rest, now: Time) -> bool {
+    /// Tells that something is to rest. After a [`Rest::Unidentified`] ask whether it is an [outage](KeyPool::is_outage).
+    pub fn bench(&self, rest: Rest, now: Time) {
         self.is_open.store(false, Ordering::Relaxed);
-        self.pool.run(now, |stock, now| stock.bench(&self.lent, rest, now))
+        self.pool.run(now, |stock, now| stock.bench(&self.lent, rest, now));
     }
 
     /// Whether the key could not be lent again now for a request of this class.

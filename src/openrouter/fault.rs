@@ -1,13 +1,15 @@
 //! What an error answer means: whose fault it is, of what kind, and until when.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use http::{HeaderMap, StatusCode};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 use crate::clock::Time;
 
 use super::account::Period;
+use super::json::Scanner;
 use said::{ErrorSaid, Said};
 
 mod cause;
@@ -276,6 +278,25 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Time)
         None => cause::kind(status, &said),
     };
     Some(Fault::new(kind, status, &said, headers, now))
+}
+
+/// Whether `json`, a JSON object or its beginning, tells of an error: its first member `error` is an object, and not null.
+/// An answer whose bytes have no such name costs one search.
+#[must_use]
+pub fn has_error(json: &[u8]) -> bool {
+    static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+    let mut is_there = false;
+    if NAME.find(json).is_some() {
+        Scanner::new(json).object(|scanner, name| {
+            if name != b"error" {
+                return scanner.skip();
+            }
+            is_there = scanner.peek()? == b'{';
+            // What stands behind it changes nothing.
+            None
+        });
+    }
+    is_there
 }
 
 /// Says what is wrong inside an answer with status 200: `data` is its JSON body, or the data of the first event

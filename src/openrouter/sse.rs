@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr2;
 use memchr::memmem::{self, Finder};
 
 use super::dialect::Dialect;
@@ -23,15 +24,26 @@ pub struct Events {
     content: bool,
     finished: bool,
     failed: bool,
-    /// What the first error says its code is.
-    code: Option<u16>,
+    /// What the first error says; nothing of a stream without one is kept.
+    error: Option<Box<Told>>,
 }
+
+/// The JSON of an event that tells of an error, as far as it came.
+#[derive(Clone, Debug)]
+struct Told {
+    json: Vec<u8>,
+    /// Whether its line is over, or enough of it is here.
+    is_over: bool,
+}
+
+/// So much of an error is kept, bytes; the known ones stay below 4 KiB.
+const LONGEST_ERROR: usize = 8 << 10;
 
 impl Events {
     /// A stream in `dialect` of which nothing was sent, which is a boundary.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { tail: [b'\n'; TAIL], dialect, content: false, finished: false, failed: false, code: None }
+        Self { tail: [b'\n'; TAIL], dialect, content: false, finished: false, failed: false, error: None }
     }
 
     /// The form in which errors are told.
@@ -51,8 +63,8 @@ impl Events {
             self.look(&seam[..LONGEST - 1 + head.len()]);
         }
         self.look(bytes);
-        if self.failed && self.code.is_none() {
-            self.code = code(bytes);
+        if self.failed {
+            self.keep(bytes);
         }
         if let Some(last) = bytes.last_chunk::<TAIL>() {
             self.tail = *last;
@@ -80,10 +92,39 @@ impl Events {
         self.failed
     }
 
-    /// The code that the error names, as far as it stood in one slice with it: a status of HTTP.
+    /// The data of the first event that told of an error, for [`classify_event`](super::fault::classify_event). Where the
+    /// event's beginning had passed when it told, it is the `error` alone; empty where that had passed, too.
     #[must_use]
-    pub fn code(&self) -> Option<u16> {
-        self.code
+    pub fn error(&self) -> Option<&[u8]> {
+        self.error.as_ref().map(|told| &told.json[..])
+    }
+
+    /// Keeps what the error says.
+    #[cold]
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(told) = &mut self.error {
+            return told.more(bytes);
+        }
+        let joined = [&self.tail[..], bytes].concat();
+        let mut lines = joined.split_inclusive(|byte| matches!(byte, b'\n' | b'\r'));
+        let tells = |line: &&[u8]| {
+            let mut alone = Self::new(self.dialect);
+            alone.look(line);
+            alone.failed
+        };
+        let line = lines.find(tells).unwrap_or_default();
+        let mut told = Told { json: Vec::new(), is_over: false };
+        match line.strip_prefix(b"data:") {
+            Some(data) => told.more(data),
+            None => {
+                let is_object = |at: &usize| value(&line[at + b"\"error\"".len()..], b'{').is_some();
+                if let Some(at) = memmem::find_iter(line, b"\"error\"").find(is_object) {
+                    told.json.push(b'{');
+                    told.more(&line[at..]);
+                }
+            }
+        }
+        self.error = Some(Box::new(told));
     }
 
     /// Whether the last event of a stream came: whoever leaves behind it misses nothing.
@@ -148,6 +189,18 @@ impl Events {
     }
 }
 
+impl Told {
+    fn more(&mut self, bytes: &[u8]) {
+        if self.is_over {
+            return;
+        }
+        let end = memchr2(b'\n', b'\r', bytes).unwrap_or(bytes.len());
+        let room = LONGEST_ERROR - self.json.len();
+        self.json.extend_from_slice(&bytes[..end.min(room)]);
+        self.is_over = end < bytes.len() || self.json.len() == LONGEST_ERROR;
+    }
+}
+
 /// Where `name`, which stands in quotes, begins in `bytes`; the quote that ends one may begin the next.
 fn all(name: &Finder<'_>, bytes: &[u8]) -> impl Iterator<Item = usize> {
     let mut from = 0;
@@ -156,18 +209,6 @@ fn all(name: &Finder<'_>, bytes: &[u8]) -> impl Iterator<Item = usize> {
         from = at + name.needle().len() - 1;
         Some(at)
     })
-}
-
-/// The code of the error in `bytes`, where there is one: `"error":{"code":429`, also as a text.
-fn code(bytes: &[u8]) -> Option<u16> {
-    let error = memmem::find(bytes, b"\"error\"")?;
-    let inside = &bytes[error..];
-    let at = memmem::find(inside, b"\"code\"")?;
-    let said = blank(&inside[at + 6..]).strip_prefix(b":")?;
-    let said = blank(said);
-    let said = said.strip_prefix(b"\"").unwrap_or(said);
-    let digits = said.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    str::from_utf8(&said[..digits]).ok()?.parse().ok().filter(|code| (100..=599).contains(code))
 }
 
 /// Whether a `"error"` between these bytes is an error, and the first thing an event says: `data: {"error":{`.
@@ -291,6 +332,41 @@ mod tests {
                 assert_eq!(verdict(&fed(dialect, [left, right])), (false, true, true), "{error} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn what_an_error_says_is_kept_however_it_was_cut() {
+        let late = r#"{"id":"gen-1","provider":"Acme","error":{"code":"server_error","message":"x"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}"#;
+        for (dialect, error) in [
+            (Dialect::Chat, r#"{"error":{"code":429,"message":"Rate limit exceeded"},"user_id":"u"}"#),
+            (Dialect::Chat, late),
+            (Dialect::Messages, r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#),
+            (
+                Dialect::Responses,
+                r#"{"type":"response.failed","response":{"error":{"code":"server_error"}}}"#,
+            ),
+        ] {
+            let event = format!("event: x\ndata: {error}\n\ndata: [DONE]\n\n");
+            let parsed = |told: &[u8]| serde_json::from_slice::<serde_json::Value>(told);
+            let whole = parsed(error.as_bytes()).unwrap();
+            for at in 0..=event.len() {
+                let (left, right) = event.as_bytes().split_at(at);
+                let events = fed(dialect, [left, right]);
+                let told = events.error().expect("it told");
+                // Of an event that told behind its beginning the error is enough; else nothing is invented.
+                if let Ok(told) = parsed(told) {
+                    assert!(told == whole || told["error"].is_object(), "{told} at {at}");
+                } else {
+                    assert!(told.is_empty() || told.starts_with(b"{\"error\""), "{told:?} at {at}");
+                }
+            }
+            assert_eq!(parsed(fed(dialect, [event.as_bytes()]).error().unwrap()).unwrap(), whole);
+            assert!(fed(dialect, [CHAT.concat().as_bytes()]).error().is_none());
+        }
+        let mut long = Events::new(Dialect::Chat);
+        long.feed(b"data: {\"error\":{\"message\":\"");
+        (0..9).for_each(|_| long.feed(&[b'x'; 4_000]));
+        assert_eq!(long.error().unwrap().len(), super::LONGEST_ERROR);
     }
 
     #[test]

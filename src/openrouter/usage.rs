@@ -77,7 +77,7 @@ impl UsageTap {
     /// A tap on an answer in this dialect that has seen nothing.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        let walk = Walk { holder: holder(dialect), ..Walk::default() };
+        let walk = Walk::new(dialect);
         Self { form: Form::default(), walk, usage: Usage::default(), id: IdSearch::default() }
     }
 
@@ -107,7 +107,10 @@ impl UsageTap {
             bytes = bytes.trim_ascii_start();
             match bytes.first() {
                 None => return,
-                Some(b'{') => self.form = Form::Json,
+                Some(b'{') => {
+                    self.form = Form::Json;
+                    self.walk.is_body = true;
+                }
                 Some(b'[') => {
                     self.form = Form::Json;
                     // What stands in a list is no answer itself.
@@ -170,6 +173,17 @@ impl UsageTap {
         self.usage.clone()
     }
 
+    /// `{"error":{…}}`, or its beginning, where an answer that is one JSON object has such a member; not where it came
+    /// [whole](Self::feed_whole), which is for [`has_error`](super::fault::has_error) to see.
+    #[must_use]
+    pub fn error(&self) -> Option<Vec<u8>> {
+        let error = match &self.walk.at {
+            At::Object { object, name: Wanted::Error } => object,
+            _ => self.walk.error.as_ref()?,
+        };
+        Some([b"{\"error\":", &error.bytes[..], b"}"].concat())
+    }
+
     /// `id` of the answer's first object (`gen-…`), where it was seen within the first 4 KiB.
     #[must_use]
     pub fn generation(&self) -> Option<&str> {
@@ -217,15 +231,19 @@ fn line_end(bytes: &[u8]) -> usize {
 }
 
 /// A walk over one JSON text, of which nothing is kept but how deep it is and which name came last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Walk {
     at: At,
     /// How many objects are open.
     depth: u32,
     /// Whether the outermost object but one is the [`holder`].
     held: bool,
-    /// Its name; none where there is none.
-    holder: Option<&'static [u8]>,
+    /// Whose holder that is.
+    dialect: Dialect,
+    /// Whether the text is the body itself, so that it may tell of an error.
+    is_body: bool,
+    /// The `error` that it has.
+    error: Option<Box<Object>>,
 }
 
 /// Where a walk stands.
@@ -242,8 +260,8 @@ enum At {
     Text { escaped: bool, name: Option<Name> },
     /// Behind a string that may be a name, and its colon where there was one.
     Named { name: Wanted, colon: bool },
-    /// Inside a `usage` object.
-    Object(Box<Object>),
+    /// Inside a `usage` or an `error` object.
+    Object { object: Box<Object>, name: Wanted },
 }
 
 /// The beginning of a string.
@@ -258,12 +276,17 @@ struct Name {
 enum Wanted {
     Usage,
     Holder,
+    Error,
 }
 
 impl Walk {
+    fn new(dialect: Dialect) -> Self {
+        Self { at: At::default(), depth: 0, held: false, dialect, is_body: false, error: None }
+    }
+
     /// Begins anew, at the front of a line of a stream.
     fn begin_line(&mut self) {
-        *self = Self { at: At::Line(0), holder: self.holder, ..Self::default() };
+        *self = Self { at: At::Line(0), ..Self::new(self.dialect) };
     }
 
     /// Looks at the next bytes.
@@ -305,7 +328,8 @@ impl Walk {
                     }
                     Some(at) => {
                         let name =
-                            name.and_then(|name| name.longer(&bytes[..at])?.wanted(self.depth, self.holder));
+                            name.and_then(|name| name.longer(&bytes[..at])?.wanted(self.depth, self.dialect));
+                        let name = name.filter(|name| *name != Wanted::Error || self.is_body);
                         self.at = name.map_or(At::Out, |name| At::Named { name, colon: false });
                         &bytes[at + 1..]
                     }
@@ -322,9 +346,13 @@ impl Walk {
                             self.at = At::Out;
                             &bytes[length..]
                         } else {
-                            self.at = At::Object(Box::default());
+                            self.at = At::Object { object: Box::default(), name: Wanted::Usage };
                             bytes
                         }
+                    }
+                    b'{' if *colon && *name == Wanted::Error => {
+                        self.at = At::Object { object: Box::default(), name: Wanted::Error };
+                        bytes
                     }
                     b'{' if *colon => {
                         self.held = true;
@@ -336,10 +364,11 @@ impl Walk {
                         bytes
                     }
                 },
-                At::Object(object) => {
+                At::Object { object, name } => {
                     let (taken, over) = object.take(bytes);
                     if over {
-                        if let Some(found) = object.parse() {
+                        let found = (*name == Wanted::Usage).then(|| object.parse()).flatten();
+                        if let Some(found) = found {
                             usage.learn(&found);
                         }
                         self.after_object();
@@ -352,13 +381,16 @@ impl Walk {
 
     /// Goes on behind a `usage` object; one that was too long ends amid itself, as deep as it is there.
     fn after_object(&mut self) {
-        let At::Object(object) = std::mem::take(&mut self.at) else { return };
+        let At::Object { object, name } = std::mem::take(&mut self.at) else { return };
         if object.depth > 0 {
             self.depth = self.depth.saturating_add_signed(object.braces);
         }
         self.held &= self.depth >= 2;
         if object.string {
             self.at = At::Text { escaped: object.escaped, name: None };
+        }
+        if name == Wanted::Error {
+            self.error = Some(object);
         }
     }
 }
@@ -373,12 +405,16 @@ impl Name {
     }
 
     /// Which name it is where so many objects are open.
-    fn wanted(self, depth: u32, holder: Option<&[u8]>) -> Option<Wanted> {
+    fn wanted(self, depth: u32, dialect: Dialect) -> Option<Wanted> {
         let name = &self.bytes[..usize::from(self.length)];
         if name == USAGE {
             return Some(Wanted::Usage);
         }
-        (depth == 1 && holder == Some(name)).then_some(Wanted::Holder)
+        match name {
+            _ if depth != 1 => None,
+            b"error" => Some(Wanted::Error),
+            name => (holder(dialect) == Some(name)).then_some(Wanted::Holder),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::tap::ProxyBody;
 use crate::access::allowance::Allowance;
 use crate::clock::Time;
-use crate::keys::need::{Bind, Class, Need, Tried};
+use crate::keys::need::{Bind, Class, Need, Runs, Tried};
 use crate::keys::pool::Lease;
 use crate::keys::state::{KeyState, PoolState};
 use crate::ledger::{OpenEntry, Opening, Outcome, Previous};
@@ -211,7 +211,8 @@ pub(super) async fn credits(
     let request = shared.ledger.next_request();
     let mut previous: Option<Previous> = None;
     for number in 1..=MOST_ASKED {
-        let need = Need { model: "", class: Class::Other, bind: Bind::Free, keys: asked.keys, tried: &tried };
+        let (model, runs, class) = ("", Runs::Nothing, Class::Other);
+        let need = Need { model, runs, class, bind: Bind::Free, keys: asked.keys, tried: &tried };
         let Ok(lease) = shared.keys.lease(&need, shared.clock.now()) else { break };
         // A key that was asked is not asked again, whatever the pool knows of accounts.
         if !names.insert(lease.key().name().clone()) {
@@ -305,7 +306,7 @@ mod tests {
     use super::{Gathered, key_answer};
     use crate::access::allowance::Allowance;
     use crate::clock::Time;
-    use crate::keys::need::{Bind, Class, Need, Tried};
+    use crate::keys::need::{Bind, Class, Need, Runs, Tried};
     use crate::keys::pool::{KeyPool, Lease};
     use crate::keys::state::{KeyState, PoolState, RestState};
     use crate::keys::{Key, KeyName};
@@ -433,7 +434,8 @@ mod tests {
         let key = Key::new(KeyName::parse("ann").unwrap(), &Secret::new("sk-or-v1-secret".to_owned()));
         let pool = KeyPool::new(vec![key], &std::collections::HashMap::new(), Time(0).day());
         let tried = Tried::default();
-        let need = Need { model: "", class: Class::Other, bind: Bind::Free, keys: None, tried: &tried };
+        let (model, runs, class) = ("", Runs::Nothing, Class::Other);
+        let need = Need { model, runs, class, bind: Bind::Free, keys: None, tried: &tried };
         pool.lease(&need, Time(0)).unwrap()
     }
 

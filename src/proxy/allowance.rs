@@ -57,6 +57,31 @@ impl Drop for Charge {
 /// may run models, as batches do, or come to do so.
 const RUNS_NONE: [&str; 5] = ["/files", "/containers", "/presets", "/vault", "/messages/count_tokens"];
 
+fn changes(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method)
+}
+
+fn is_below(path: &str, known: &str) -> bool {
+    path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn runs_none(path: &str) -> bool {
+    RUNS_NONE.iter().any(|known| is_below(path, known))
+}
+
+/// Whether a request outside inference may run a model that is not seen here, as a batch does.
+pub(super) fn may_run_unseen(method: &Method, route: &Route<'_>) -> bool {
+    changes(method) && !runs_none(&route::plainly(route.path))
+}
+
+/// Which models a request of inference may run besides `model`, which it names first; none where that can't be told.
+pub(super) fn others(headers: &HeaderMap, body: &RequestBody, model: Option<&str>) -> Option<Vec<String>> {
+    let is_seen = body.is_whole() && is_said_to_be_json(headers);
+    let mut models = catalogue::models_of(is_seen.then(|| body.beginning())?)?;
+    models.retain(|other| Some(other.as_str()) != model);
+    Some(models)
+}
+
 /// Refuses, before its body is read, what the body can't change: a request for which nothing is left, one that may run what
 /// is not seen here, and one for a model that its caller may not use. Tells whether the answer is a list of models, of which
 /// the caller may see some only.
@@ -75,14 +100,10 @@ pub(super) fn admit(
     }
     // However it is spelled.
     let path = route::plainly(route.path);
-    if ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method) {
-        let is_below = |known: &str| {
-            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+    if changes(method) {
         // A preset names the models that it runs, so whoever makes one chooses them.
-        let chooses = !terms.models.is_empty() && is_below("/presets");
-        let runs_none = !chooses && RUNS_NONE.iter().any(|known| is_below(known));
-        return runs_none.then_some(false).ok_or(Refusal::Unseen);
+        let chooses = !terms.models.is_empty() && is_below(&path, "/presets");
+        return (!chooses && runs_none(&path)).then_some(false).ok_or(Refusal::Unseen);
     }
     if terms.models.is_empty() {
         return Ok(false);

@@ -18,7 +18,7 @@ use super::refusal::Refused;
 use super::room::Granted;
 use crate::clock::Time;
 use crate::keys::breaker::Probe;
-use crate::keys::need::{Bind, Class, Need, Tried};
+use crate::keys::need::{Bind, Class, Need, Runs, Tried};
 use crate::keys::pool::Lease;
 use crate::keys::{Key, KeyName};
 use crate::ledger::{OpenEntry, Opening, Previous};
@@ -38,6 +38,8 @@ pub(super) struct Demand<'a> {
     pub(super) inference: bool,
     /// Which of a key's quotas it draws on.
     pub(super) class: Class,
+    /// Which models it runs besides [`model`](Self::model).
+    pub(super) runs: Runs<'a>,
     /// The conversation it is a turn of.
     pub(super) conversation: Option<u64>,
     /// Whether that had an earlier turn, so that its key is worth keeping.
@@ -65,7 +67,7 @@ impl Demand<'_> {
             (None, Some(prefer)) => Bind::Prefer(prefer),
             (None, None) => Bind::Free,
         };
-        Need { model: &self.model, class: self.class, bind, keys: self.keys, tried }
+        Need { model: &self.model, runs: self.runs, class: self.class, bind, keys: self.keys, tried }
     }
 
     /// Whether it runs a model that is known by name, and so may be down.
@@ -87,8 +89,6 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     pub(super) body: Begun,
     pub(super) form: Form,
-    /// Whether its beginning did not tell in time that it is no error.
-    pub(super) is_unclear: bool,
 }
 
 /// An answer with what is to be settled at its end.
@@ -233,7 +233,6 @@ pub(super) fn attempt<'a>(
                 if matches!(looks, Looks::Bad | Looks::BadSoFar) {
                     return Err(Box::new(Fallen { lease, probe, entry, at, brought: Ok(reply) }));
                 }
-                reply.is_unclear = looks != Looks::Good;
                 Ok(well(worker, demand, Granted { lease, probe }, entry, reply, number))
             }),
         };
@@ -283,14 +282,13 @@ impl Arrived {
     fn new(demand: &Demand<'_>, answer: Answer, cx: &mut Context<'_>) -> Self {
         let Answer { status, headers, body } = answer;
         let form = Form::of(&headers);
-        let mut reply = Reply { status, headers, body: Begun::new(body), form, is_unclear: false };
+        let mut reply = Reply { status, headers, body: Begun::new(body), form };
         let mut looking = Looking::new(form);
         let looks = match status.as_u16() {
             400.. => Looks::Bad,
             200 if demand.inference => reply.body.look(&mut looking, cx),
             _ => Looks::Good,
         };
-        reply.is_unclear = looks != Looks::Good;
         Self { reply, looks, looking }
     }
 }

@@ -330,7 +330,10 @@ impl Failover<'_, '_> {
         if is_doubtful {
             self.doubted.push(lease.key().name().clone());
         }
-        let is_outage = rest.filter(|_| !is_doubtful).is_some_and(|rest| lease.bench(rest, now));
+        if let Some(rest) = rest.filter(|_| !is_doubtful) {
+            lease.bench(rest, now);
+        }
+        let is_outage = fault.kind == Kind::Unidentified && self.is_outage(lease, now);
         self.worker.shared.remember();
         let is_models = fault.whose == Whose::Model && !fault.byok && self.demand.runs_model();
         match probe {
@@ -381,6 +384,20 @@ impl Failover<'_, '_> {
             return Next::WhenUp;
         }
         Next::End
+    }
+
+    /// Whether the 429 that the key of `lease` just met, and that nothing identifies, is no fault of keys: all that could
+    /// serve met it within seconds, or as many in a row as one request tries. Then none of them rests for it.
+    fn is_outage(&self, lease: &Lease, now: Time) -> bool {
+        let (shared, nothing) = (&self.worker.shared, Tried::default());
+        if shared.keys.is_outage(&self.demand.need(None, &nothing), now) {
+            return true;
+        }
+        let is_outage = self.guesses + 1 >= MOST_GUESSES && self.unidentified == self.guesses as usize;
+        if is_outage {
+            shared.keys.acquit(&self.without(lease), self.demand.class, now);
+        }
+        is_outage
     }
 
     /// Another key was not refused, so those that were are at fault themselves.
@@ -521,7 +538,7 @@ pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) -> Option
     tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
     if let Some(rest) = rest_after(&fault) {
         // Whether the model is down is for those to tell who can still wait for it.
-        let _ = lease.bench(rest, now);
+        lease.bench(rest, now);
         shared.remember();
     }
     Some(fault.status)

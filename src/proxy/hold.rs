@@ -13,6 +13,7 @@ use http_body::{Body, Frame};
 use memchr::{memchr2, memmem};
 use tokio::time::timeout;
 
+use crate::openrouter::fault::has_error;
 use crate::upstream::{AnswerBody, BodyError};
 
 /// How much of an answer's beginning is read to find out what it is, bytes.
@@ -246,6 +247,10 @@ impl Looking {
             if line == Some(0)
                 && let Some(data) = self.data
             {
+                if is_ping(&read[data..self.at]) {
+                    self.data = None;
+                    continue;
+                }
                 return if tells_of_an_error(&read[data..self.at]) { Looks::Bad } else { Looks::Good };
             }
         }
@@ -265,7 +270,15 @@ fn tells_of_an_error(data: &[u8]) -> bool {
     memmem::find(data, b"error\"").is_some() || memmem::find(data, b"response.failed").is_some()
 }
 
-/// Looks at the first bytes of JSON: only what begins with `{"error":{` or `{"type":"error"` is an error.
+/// Whether the data of an event only keep a stream alive (Anthropic docs, Streaming messages: any number of `ping` events
+/// may stand anywhere).
+fn is_ping(data: &[u8]) -> bool {
+    const PING: &[u8] = b"data:{\"type\":\"ping\"";
+    data.iter().filter(|byte| !byte.is_ascii_whitespace()).take(PING.len()).eq(PING)
+}
+
+/// Looks at the first bytes of JSON: what begins with `{"error":{` or `{"type":"error"` is an error, and so is what has
+/// an `error` behind other members, as far as that is here with them.
 fn json(read: &[u8]) -> Looks {
     let begins = |texts: [&[u8]; 4]| {
         let mut rest = read;
@@ -280,37 +293,12 @@ fn json(read: &[u8]) -> Looks {
         Looks::BadSoFar
     };
     let envelope = begins([b"{", b"\"error\"", b":", b"{"]);
-    if envelope == Looks::Good { begins([b"{", b"\"type\"", b":", b"\"error\""]) } else { envelope }
+    let looks =
+        if envelope == Looks::Good { begins([b"{", b"\"type\"", b":", b"\"error\""]) } else { envelope };
+    if looks == Looks::Good && has_error(read) { Looks::BadSoFar } else { looks }
 }
 
-/// The beginning of JSON that passes before it is clear whether it is an error.
-#[derive(Debug, Default)]
-pub(super) struct Late {
-    /// Without the blanks before it.
-    read: Vec<u8>,
-    is_good: bool,
-}
-
-impl Late {
-    /// So much of it tells what an error is, bytes.
-    const MOST: usize = 8 << 10;
-
-    pub(super) fn feed(&mut self, data: &[u8]) {
-        if self.is_good || self.read.len() >= Self::MOST {
-            return;
-        }
-        let data = if self.read.is_empty() { data.trim_ascii_start() } else { data };
-        self.read.extend_from_slice(&data[..data.len().min(Self::MOST - self.read.len())]);
-        self.is_good = json(&self.read) == Looks::Good;
-    }
-
-    /// The error, or its beginning, where it is one.
-    pub(super) fn error(&self) -> Option<&[u8]> {
-        (json(&self.read) == Looks::BadSoFar).then_some(&self.read)
-    }
-}
-
-/// The data of the first event in `read` that has any.
+/// The data of the first event in `read` that has any, and is no ping.
 pub(super) fn first_data(read: &[u8]) -> Cow<'_, [u8]> {
     let mut data: Option<Cow<'_, [u8]>> = None;
     for line in read.split(|&byte| byte == b'\n' || byte == b'\r') {
@@ -323,7 +311,12 @@ pub(super) fn first_data(read: &[u8]) -> Cow<'_, [u8]> {
                 data.extend_from_slice(value);
             }
             // Between CR and LF there is nothing, either; then the data are those of one line.
-            (None, Some(_)) if line.is_empty() => break,
+            (None, Some(value)) if line.is_empty() => {
+                if !is_ping(&[b"data:", &value[..]].concat()) {
+                    break;
+                }
+                data = None;
+            }
             (None, _) => {}
         }
     }
@@ -332,7 +325,7 @@ pub(super) fn first_data(read: &[u8]) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Form, Late, Looking, Looks, first_data};
+    use super::{Form, Looking, Looks, first_data};
 
     /// How a body looks after each of its bytes.
     fn looks(form: Form, body: &str) -> Vec<Looks> {
@@ -361,6 +354,7 @@ mod tests {
             "data: {\"id\":\"gen-1\"",
             "data: {\"id\":\"gen-1\"}\n",
             "data: {}\r",
+            "event: ping\ndata: {\"type\": \"ping\"}\n\n: hi\n\nevent: message_start\n",
         ] {
             assert_eq!(at_last(Form::Events, body), Looks::Unclear, "{body:?}");
         }
@@ -389,6 +383,9 @@ mod tests {
             "{\"id",
             "\n\n{\"id\":1}",
             "{\"error\":null",
+            "{\"id\":1,\"error\":null,\"output\":[{\"error\":{}}]}",
+            "{\"id\":1,\"choices\":[{\"error\":{\"code\":502}}]}",
+            "{\"id\":1,\"text\":\"\\\"error\\\":{\"}",
             "{\"errors\"",
             "{\"type\":\"message\"",
             "<",
@@ -404,6 +401,7 @@ mod tests {
             (": hi\n\ndata: {\"error\":{\"code\":429}}\n\n", Looks::Bad),
             ("event: error\r\ndata: {\"type\":\"error\",\"error\":{}}\r\n\r\n:", Looks::Bad),
             ("data: {\"type\":\"response.failed\"}\n\n", Looks::Bad),
+            ("data: {\"type\":\"ping\"}\n\ndata: {\"type\":\"error\",\"error\":{}}\n\n", Looks::Bad),
             ("data: {\"error\":{\"code\":429}", Looks::BadSoFar),
         ] {
             assert_eq!(at_last(Form::Events, body), expected, "{body:?}");
@@ -414,31 +412,21 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_is_an_error_by_its_beginning_however_it_was_cut() {
-        for (body, expected) in [
-            ("\n \n{\"error\":{\"code\":429}} ", Some("{\"error\":{\"code\":429}} ")),
-            (" {\"id\":1,\"error\":{}}", None),
-            (" \n", None),
-            ("{\"err", None),
+    fn an_error_behind_other_members_is_one_where_it_came_with_them() {
+        for body in [
+            "{\"id\":1,\"error\":{\"code\":402}}",
+            "\n{ \"user_id\" : \"u\" , \"error\" : {\"code\"",
+            "{\"status\":\"failed\",\"output\":[{\"a\":1}],\"error\":{",
         ] {
-            for at in 0..=body.len() {
-                let mut late = Late::default();
-                late.feed(&body.as_bytes()[..at]);
-                late.feed(&body.as_bytes()[at..]);
-                assert_eq!(late.error(), expected.map(str::as_bytes), "{body:?} at {at}");
-            }
+            assert_eq!(Looking::new(Form::Json).at(body.as_bytes()), Looks::BadSoFar, "{body}");
         }
-        let mut late = Late::default();
-        (0..9).for_each(|_| late.feed(&[b' '; 4_000]));
-        late.feed(b"{\"error\":{");
-        (0..9).for_each(|_| late.feed(&[b'x'; 4_000]));
-        assert_eq!(late.error().unwrap().len(), Late::MOST);
     }
 
     #[test]
     fn the_first_events_data_are_taken_out() {
         for (read, data) in [
             (": hi\n\nevent: error\ndata: {}\n\ndata: 2\n\n", "{}"),
+            ("event: ping\ndata: {\"type\": \"ping\"}\n\nevent: error\r\ndata: 1\r\n\r\n", "1"),
             ("data:{\r\n\r\ndata: 2", "{"),
             ("data: 1\ndata: 2\n\ndata: 3", "1\n2"),
             ("event: x\n\n", ""),

@@ -50,7 +50,7 @@ use crate::clock::Clock;
 use crate::keys::KeyName;
 use crate::keys::affinity::Affinity;
 use crate::keys::breaker::Breakers;
-use crate::keys::need::Class;
+use crate::keys::need::{Class, Runs};
 use crate::keys::pool::KeyPool;
 use crate::keys::state::Fact;
 use crate::ledger::{self, Ledger};
@@ -299,6 +299,16 @@ impl Worker {
             true => Class::Free,
             false => Class::Paid,
         };
+        let is_restricted = self.shared.keys.is_restricted();
+        let others = (is_restricted && route.inference)
+            .then(|| allowance::others(&parts.headers, &body, wanted.model.as_deref()))
+            .flatten();
+        let runs = match &others {
+            Some(others) => Runs::Named(others),
+            None if route.inference => Runs::Unseen,
+            None if is_restricted && allowance::may_run_unseen(&parts.method, &route) => Runs::Unseen,
+            None => Runs::Nothing,
+        };
         let target = target(&settings.base, &route, &parts.uri);
         let demand = Demand {
             method: &parts.method,
@@ -308,6 +318,7 @@ impl Worker {
             access_token,
             inference: route.inference,
             class,
+            runs,
             conversation: wanted.conversation.filter(|_| settings.affinity),
             continues: wanted.continues,
             asks_around: owner.is_none() && owned::may_ask_around(&parts.method, &route),

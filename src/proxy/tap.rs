@@ -15,7 +15,7 @@ use super::allowance::Charge;
 use super::attempt::{Answered, Demand, Holder, Reply, generation};
 use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
-use super::hold::{Begun, Form, Late};
+use super::hold::{Begun, Form};
 use super::owned::Resumed;
 use super::trouble::Trouble;
 use super::{REFUSED, REQUEST, Worker, booked};
@@ -95,8 +95,6 @@ pub struct Tap {
     /// None also where no event could be added, since the length of the body is announced.
     events: Option<Events>,
     redactor: Option<Box<Redactor>>,
-    /// Where an error may still come.
-    late: Option<Box<Late>>,
     entry: OpenEntry,
     holder: Holder,
     /// What it counts for its caller; none where nothing is counted.
@@ -198,7 +196,7 @@ impl Tap {
         if let Some(log) = &mut log {
             log.attempts = attempts;
         }
-        let Reply { status, headers, body, form, is_unclear } = reply;
+        let Reply { status, headers, body, form } = reply;
         let is_error = failed || status.as_u16() >= 400;
         entry.report.status = Some(status.as_u16());
         // Of an answer that went well it is told already.
@@ -220,7 +218,6 @@ impl Tap {
             usage,
             events: is_open.then(|| Events::new(dialect)),
             redactor: is_error.then(Box::default),
-            late: (is_unclear && !is_error && form == Form::Json).then(Box::default),
             entry,
             holder,
             charge: None,
@@ -309,9 +306,6 @@ impl Tap {
         if let Some(events) = &mut self.events {
             events.feed(&data);
         }
-        if let Some(late) = &mut self.late {
-            late.feed(&data);
-        }
         match &mut self.redactor {
             Some(redactor) => {
                 redactor.pass(data, self.holder.key().expose().as_bytes(), self.body.is_end_stream())
@@ -356,21 +350,27 @@ impl Tap {
     }
 
     fn settle_whole(&mut self) {
-        let late = self.late.take();
-        let late = late.as_ref().and_then(|late| late.error());
-        if let (Some(error), Holder::Lease(lease)) = (late, &self.holder) {
+        let told = self.usage.as_ref().is_some_and(|usage| usage.error().is_some())
+            || self.events.as_ref().is_some_and(Events::has_failed);
+        self.settle(if self.failed || told { Outcome::Failed } else { Outcome::Complete });
+    }
+
+    /// Learns from an error that came too late to try another key.
+    fn learn(&mut self) {
+        let Holder::Lease(lease) = &self.holder else { return };
+        let told = self.usage.as_ref().and_then(UsageTap::error);
+        let told = told.as_deref().or_else(|| self.events.as_ref()?.error());
+        if let Some(error) = told {
             self.entry.report.code = learn_late(&self.worker.shared, lease, error);
         }
-        let failed = self.failed || late.is_some() || self.events.as_ref().is_some_and(Events::has_failed);
-        if let Some(code) = self.events.as_ref().and_then(Events::code) {
-            self.entry.report.code = Some(code);
-        }
-        self.settle(if failed { Outcome::Failed } else { Outcome::Complete });
     }
 
     fn settle(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.ended, true) {
             return;
+        }
+        if !self.failed {
+            self.learn();
         }
         if let Some(tap) = self.usage.take() {
             let usage = tap.usage();

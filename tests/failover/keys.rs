@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::{
     BUSY, CAP, DOWN, FREE_MINUTE, NO_CREDITS, REFUSED, attempts, bad_first, chat, fails_first, start,
 };
-use crate::support::hermux::{answer, secret};
-use crate::support::{Request, Setup, Upstream, samples};
+use crate::support::hermux::{answer, secret, write_private};
+use crate::support::{Hermux, Request, Setup, TOKEN, Upstream, samples};
 
 const UNIDENTIFIED: (u16, &str) = (429, r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#);
 
@@ -274,4 +274,57 @@ fn an_error_that_passes_slowly_keeps_no_other_request_from_the_new_window() {
     second.json(200, samples::CHAT);
     assert_eq!(answer(&mut connection).status(), 200);
     drop(bad);
+}
+
+/// An upstream that answers well but for the model `acme/bad`, which meets `error` whatever the key.
+fn one_model_is_out((status, body): (u16, &'static str)) -> Upstream {
+    Upstream::answering(move |mut exchange| {
+        if exchange.text().contains("acme/bad") {
+            exchange.json(status, body);
+        } else {
+            exchange.json(200, samples::CHAT);
+        }
+    })
+}
+
+fn ask_for(hermux: &Hermux, model: &str) -> u16 {
+    let request = Request::post("/v1/chat/completions", &format!(r#"{{"model":"{model}","messages":[]}}"#));
+    hermux.ask(&request.header("X-HERMUX-Max-Wait", "0")).status()
+}
+
+#[test]
+fn an_idle_key_that_may_not_serve_a_request_hides_no_outage() {
+    let upstream = one_model_is_out(UNIDENTIFIED);
+    let by_models = Setup::new(&upstream);
+    let columns = format!("name,token,models\na,{},\nb,{},\nc,{},z/*\n", secret(1), secret(2), secret(3));
+    write_private(&by_models.tokens(), &columns);
+    let by_caller = Setup::new(&upstream).keys(3);
+    write_private(&by_caller.allow(), &format!("{TOKEN} # tester keys=key-1,key-2\n"));
+    for setup in [by_models, by_caller] {
+        let hermux = setup.start();
+        for _ in 0..3 {
+            assert_eq!(ask_for(&hermux, "acme/bad"), 429);
+            assert_eq!(ask_for(&hermux, "acme/good"), 200, "a model is out, and no key rests for it");
+        }
+    }
+}
+
+#[test]
+fn as_many_keys_as_a_request_tries_are_enough_for_an_outage() {
+    let upstream = one_model_is_out(UNIDENTIFIED);
+    let hermux = start(&upstream, 12);
+    assert_eq!((ask_for(&hermux, "acme/bad"), upstream.requests()), (429, 8));
+    let resting = || {
+        let setup = hermux.setup();
+        let list = setup.command().args(["keys", "list", "--json", "--data-dir"]).arg(setup.data()).output();
+        String::from_utf8(list.unwrap().stdout).unwrap().matches("unidentified").count()
+    };
+    assert_eq!(resting(), 0, "it is no fault of theirs");
+    for _ in 0..20 {
+        assert_eq!(ask_for(&hermux, "acme/bad"), 429);
+        assert_eq!(ask_for(&hermux, "acme/good"), 200);
+    }
+    let burned = upstream.requests() - 20;
+    assert!(burned <= 5 * 8, "the model counts as down after five: {burned}");
+    assert_eq!(resting(), 0);
 }

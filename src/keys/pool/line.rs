@@ -123,11 +123,6 @@ impl Line {
         }
     }
 
-    /// How many may be lent.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ranks.is_empty()
-    }
-
     /// When the first of those that are held comes back.
     pub(super) fn first_back(&self, now: Time) -> Option<Time> {
         let first = |from| self.held.range((from, 0)..).next().and_then(|(ends, _)| ends.moment(now));

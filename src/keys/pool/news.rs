@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::KeyName;
-use super::super::need::{Class, Question, Rest, Told};
+use super::super::need::{Class, Need, Question, Rest, Told};
 use super::super::quota::{FREE_TIER_A_DAY, proven};
 use super::stock::{Lent, Stock};
 use crate::clock::Time;
@@ -57,11 +57,10 @@ impl Stock {
         }
     }
 
-    /// Something is to rest. True when all keys met the same in the same moment: then none of them rests.
-    pub(super) fn bench(&mut self, lent: &Lent, rest: Rest, now: Time) -> bool {
+    /// Something is to rest.
+    pub(super) fn bench(&mut self, lent: &Lent, rest: Rest, now: Time) {
         if !self.is_current(lent) {
-            self.release(lent, now);
-            return false;
+            return self.release(lent, now);
         }
         let (place, ticket) = (self.account_of(lent), lent.ticket);
         let slot = &mut self.slots[lent.slot];
@@ -110,30 +109,35 @@ impl Stock {
         if whole_account {
             self.refresh_account(place, now);
         }
-        matches!(rest, Rest::Unidentified(_)) && self.is_outage(lent.class, now)
     }
 
-    /// Whether no key of a class is left and at least two of them met an unidentified fault just now, which is no
-    /// fault of theirs then: their rests end.
-    fn is_outage(&mut self, class: Class, now: Time) -> bool {
-        self.build(class, now);
-        if self.lines[class as usize].as_ref().is_some_and(|line| !line.is_empty()) {
+    /// Whether no key is left that could serve a need, and at least two that could met an unidentified fault just now,
+    /// which is no fault of theirs then: their rests end. A key that may not serve it tells nothing, idle or not.
+    pub(super) fn is_outage(&mut self, need: &Need<'_>, now: Time) -> bool {
+        self.build(need.class, now);
+        if self.choose(need).is_some() {
             return false;
         }
         let met = |at: &usize| {
-            self.slots[*at].known.unidentified[class as usize]
+            self.slots[*at].known.unidentified[need.class as usize]
                 .is_some_and(|rest| now < rest.until && now.since(rest.since) <= AT_ONCE)
         };
-        let met: Vec<usize> = self.listed.iter().copied().filter(met).collect();
-        if met.len() < 2 {
-            return false;
+        let could_serve = |at: &usize| self.is_near(*at, need) && self.misfit(*at, need).is_none();
+        let met: Vec<usize> = self.listed.iter().copied().filter(met).filter(could_serve).collect();
+        let is_outage = met.len() > 1;
+        if is_outage {
+            self.acquit(&met, need.class, now);
         }
-        for at in met {
+        is_outage
+    }
+
+    /// Ends what rests keys for a class after an unidentified fault.
+    pub(super) fn acquit(&mut self, met: &[usize], class: Class, now: Time) {
+        for &at in met {
             self.slots[at].known.unidentified[class as usize] = None;
             self.mark_key(at);
             self.came_back |= self.refresh(at, now);
         }
-        true
     }
 
     pub(super) fn spent(&mut self, lent: &Lent, cost: i64, now: Time) {

@@ -298,7 +298,7 @@ impl Stock {
         Err(self.exhausted(need, now))
     }
 
-    fn choose(&self, need: &Need<'_>) -> Option<usize> {
+    pub(super) fn choose(&self, need: &Need<'_>) -> Option<usize> {
         let line = self.lines[need.class as usize].as_ref()?;
         if let Bind::Prefer(name) | Bind::Only(name) = need.bind {
             let bound = self.by_name.get(name).and_then(|&at| self.choose_near(at, line, need));
@@ -339,6 +339,12 @@ impl Stock {
         let lendable = |at: usize| self.lendable(at, line, need);
         let near = || self.accounts[self.slots[at].account].keys.iter().filter_map(|&at| lendable(at)).min();
         lendable(at).or_else(near).map(|(_, at)| at)
+    }
+
+    /// Whether a key is of the account that a need is bound to, where it has to have one.
+    pub(super) fn is_near(&self, at: usize, need: &Need<'_>) -> bool {
+        let Bind::Only(name) = need.bind else { return true };
+        self.by_name.get(name).is_some_and(|&bound| self.slots[bound].account == self.slots[at].account)
     }
 
     /// What speaks against giving a request this key, even when it may be lent.

@@ -9,10 +9,11 @@ mod rests;
 mod views;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{KeyPool, Lease};
 use crate::clock::Time;
-use crate::keys::need::{Bind, Class, Exhausted, Need, Rest, Told, Tried, Used, Why};
+use crate::keys::need::{Bind, Class, Exhausted, Need, Rest, Runs, Told, Tried, Used, Why};
 use crate::keys::{Key, KeyName, Terms};
 use crate::secret::Secret;
 
@@ -62,7 +63,8 @@ fn ask(class: Class, tried: &Tried) -> Need<'_> {
         Class::Paid => "some/model",
         Class::Other => "",
     };
-    Need { model, class, bind: Bind::Free, keys: None, tried }
+    let runs = if class == Class::Other { Runs::Nothing } else { Runs::Named(&[]) };
+    Need { model, runs, class, bind: Bind::Free, keys: None, tried }
 }
 
 fn try_lend(pool: &KeyPool, class: Class, now: Time) -> Result<Lease, Exhausted> {
@@ -81,9 +83,15 @@ fn lend_key(pool: &KeyPool, key: &str, class: Class, now: Time) -> Lease {
     lease
 }
 
-/// Benches a certain key.
+/// Benches a certain key, and tells whether that makes it an outage.
 fn bench(pool: &KeyPool, key: &str, class: Class, rest: Rest, now: Time) -> bool {
-    lend_key(pool, key, class, now).bench(rest, now)
+    lend_key(pool, key, class, now).bench(rest, now);
+    is_outage(pool, class, rest, now)
+}
+
+/// Whether a fault that was just met is an outage.
+fn is_outage(pool: &KeyPool, class: Class, rest: Rest, now: Time) -> bool {
+    matches!(rest, Rest::Unidentified(_)) && pool.is_outage(&ask(class, &Tried::default()), now)
 }
 
 /// Who served so many requests, one after the other.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::need::{Bind, Class, Exhausted, Need, Why};
+use super::super::need::{Bind, Class, Exhausted, Need, Runs, Why};
 use super::super::quota::{Ends, FREE_TIER_A_DAY, Hold};
 use super::super::state::{Glance, KeyState, PoolState, RestState, Verdict};
 use super::account::AccountId;
@@ -23,7 +23,9 @@ pub(super) struct Asked {
 impl Stock {
     /// What keeps all keys from serving a need that none was found for.
     pub(super) fn exhausted(&mut self, need: &Need<'_>, now: Time) -> Exhausted {
-        let is_plain = need.tried.keys.is_empty() && need.tried.accounts.is_empty();
+        let is_plain = need.tried.keys.is_empty()
+            && need.tried.accounts.is_empty()
+            && matches!(need.runs, Runs::Nothing | Runs::Named([]));
         if let Bind::Only(name) = need.bind {
             let account = self.by_name.get(name).map(|&at| self.slots[at].account);
             let keys: &[usize] = account.map_or(&[], |account| &self.accounts[account].keys);
@@ -43,7 +45,7 @@ impl Stock {
             return tally.exhausted(Why::Caller, others);
         }
         if !is_plain {
-            // At least one attempt was spent before, which costs more than a look at each key.
+            // Mostly an attempt was spent before, which costs more than a look at each key.
             return self.look_at_each(need, now);
         }
         if self.restricted == 0 {

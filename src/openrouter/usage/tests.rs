@@ -296,7 +296,8 @@ fn a_line_of_a_gibibyte_takes_no_more_memory_than_a_short_one() {
         // Braces are taken one by one.
         for _ in 0..if filler == b'{' { 16 } else { 1 << 10 } {
             tap.feed(&slice);
-            let held = if let super::At::Object(object) = &tap.walk.at { object.bytes.capacity() } else { 0 };
+            let held =
+                if let super::At::Object { object, .. } = &tap.walk.at { object.bytes.capacity() } else { 0 };
             assert!(held <= 16 << 10, "{held}");
         }
         tap.feed(after);
@@ -414,6 +415,29 @@ const PIECES: &[&[u8]] = &[
     b"\"cost\":",
     b"1e-3",
 ];
+
+#[test]
+fn an_error_of_the_answer_itself_is_found_however_it_was_cut() {
+    let json = r#"{"id":"gen-1","a":[{"error":{"x":1}}],"text":"\"error\":{","error":{"code":402,"m":"}\"","d":{}},"usage":{"cost":1}}"#;
+    for at in 0..=json.len() {
+        let mut tap = UsageTap::new(Dialect::Chat);
+        tap.feed(&json.as_bytes()[..at]);
+        tap.feed(&json.as_bytes()[at..]);
+        assert_eq!(tap.error().unwrap(), br#"{"error":{"code":402,"m":"}\"","d":{}}}"#, "cut at {at}");
+        assert_eq!(tap.usage().cost, Some(1_000_000_000));
+    }
+    for good in [
+        r#"{"id":"gen-1","error":null,"response":{"error":{"code":1}}}"#,
+        r#"[{"error":{"code":1}}]"#,
+        "data: {\"id\":1,\"usage\":{},\"error\":{\"code\":1}}\n\n",
+    ] {
+        for dialect in [Dialect::Chat, Dialect::Responses] {
+            let mut tap = UsageTap::new(dialect);
+            good.as_bytes().chunks(7).for_each(|piece| tap.feed(piece));
+            assert_eq!(tap.error(), None, "{good}");
+        }
+    }
+}
 
 proptest! {
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Blocked, GaveUp, ROOM_FOR_ALL, ROOM_FOR_CALLER, RoomState};
 use crate::clock::Time;
 use crate::keys::KeyName;
-use crate::keys::need::{Bind, Class, Exhausted, Need, Tried};
+use crate::keys::need::{Bind, Class, Exhausted, Need, Runs, Tried};
 
 /// The driver looks at the clock at least so often.
 const LONGEST_DOZE: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ struct Waiter {
 pub(super) struct Group {
     class: Class,
     model: Arc<str>,
+    runs: OwnedRuns,
     only: Option<KeyName>,
     /// The caller's keys; none for any.
     keys: Option<Arc<[Box<str>]>>,
@@ -69,10 +70,18 @@ struct Held {
 #[derive(Clone, Debug)]
 pub(super) struct OwnedNeed {
     model: Arc<str>,
+    runs: OwnedRuns,
     class: Class,
     bind: OwnedBind,
     keys: Option<Arc<[Box<str>]>>,
     tried: Tried,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum OwnedRuns {
+    Nothing,
+    Named(Box<[String]>),
+    Unseen,
 }
 
 #[derive(Clone, Debug)]
@@ -89,8 +98,13 @@ impl From<&Need<'_>> for OwnedNeed {
             Bind::Prefer(key) => OwnedBind::Prefer(key.clone()),
             Bind::Only(key) => OwnedBind::Only(key.clone()),
         };
+        let runs = match need.runs {
+            Runs::Nothing => OwnedRuns::Nothing,
+            Runs::Named(others) => OwnedRuns::Named(others.into()),
+            Runs::Unseen => OwnedRuns::Unseen,
+        };
         let keys = need.keys.cloned();
-        Self { model: need.model.into(), class: need.class, bind, keys, tried: need.tried.clone() }
+        Self { model: need.model.into(), runs, class: need.class, bind, keys, tried: need.tried.clone() }
     }
 }
 
@@ -101,7 +115,13 @@ impl OwnedNeed {
             OwnedBind::Prefer(key) => Bind::Prefer(key),
             OwnedBind::Only(key) => Bind::Only(key),
         };
-        Need { model: &self.model, class: self.class, bind, keys: self.keys.as_ref(), tried: &self.tried }
+        let runs = match &self.runs {
+            OwnedRuns::Nothing => Runs::Nothing,
+            OwnedRuns::Named(others) => Runs::Named(others),
+            OwnedRuns::Unseen => Runs::Unseen,
+        };
+        let keys = self.keys.as_ref();
+        Need { model: &self.model, runs, class: self.class, bind, keys, tried: &self.tried }
     }
 }
 
@@ -162,8 +182,8 @@ impl<G> Queue<G> {
             OwnedBind::Free | OwnedBind::Prefer(_) => None,
         };
         let alone = (!need.tried.is_empty()).then_some(self.latest + 1);
-        let (model, keys) = (Arc::clone(&need.model), need.keys.clone());
-        Arc::new(Group { class: need.class, model, only, keys, alone })
+        let (model, runs, keys) = (Arc::clone(&need.model), need.runs.clone(), need.keys.clone());
+        Arc::new(Group { class: need.class, model, runs, only, keys, alone })
     }
 
     /// What holds a group for which somebody waits.

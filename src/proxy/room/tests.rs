@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{Blocked, GaveUp, Granted, Keys, ROOM_FOR_ALL, ROOM_FOR_CALLER, Room};
 use crate::clock::{Clock, Time};
 use crate::keys::breaker::{Admission, Breakers};
-use crate::keys::need::{Bind, Class, Exhausted, Need, Tried, Why};
+use crate::keys::need::{Bind, Class, Exhausted, Need, Runs, Tried, Why};
 
 const START: Time = Time(1_700_000_000_000);
 const MODEL: &str = "maker/model:free";
@@ -116,8 +116,14 @@ impl World {
         let (caller, model) = (Arc::<str>::from(caller), model.to_owned());
         async move {
             let tried = Tried::default();
-            let need =
-                Need { model: &model, class: Class::Free, bind: Bind::Free, keys: None, tried: &tried };
+            let need = Need {
+                model: &model,
+                runs: Runs::Named(&[]),
+                class: Class::Free,
+                bind: Bind::Free,
+                keys: None,
+                tried: &tried,
+            };
             room.enter(&caller, &need, &mut patience.clone(), now).await
         }
     }
@@ -245,7 +251,14 @@ async fn who_waits_is_served_when_the_window_turns() {
 async fn patience_grows_shorter_by_the_wait() {
     let world = World::new();
     let (room, tried, caller) = (world.room.clone(), Tried::default(), Arc::<str>::from("ann"));
-    let need = Need { model: MODEL, class: Class::Free, bind: Bind::Free, keys: None, tried: &tried };
+    let need = Need {
+        model: MODEL,
+        runs: Runs::Named(&[]),
+        class: Class::Free,
+        bind: Bind::Free,
+        keys: None,
+        tried: &tried,
+    };
     let mut patience = MINUTE;
     let (result, ()) = tokio::join!(room.enter(&caller, &need, &mut patience, START), async {
         world.pass(Duration::from_secs(20)).await;

@@ -58,7 +58,7 @@ fn a_turn_that_was_none_costs_one_attempt_at_a_time_ever_more_rarely() {
     // Its clock is seven seconds behind ours.
     let mut now = noon(MINUTE);
     for seconds in [1, 2, 4] {
-        let _ = lend(&pool, Class::Free, now).bench(rest(noon(MINUTE)), now);
+        lend(&pool, Class::Free, now).bench(rest(noon(MINUTE)), now);
         let next = Time(now.0 + seconds * SECOND);
         assert_eq!(held(&pool, Class::Free, now).0, Some(next));
         now = next;
@@ -88,7 +88,7 @@ impl Upstream {
         }
         self.refused += 1;
         let end = (self.minute + 1) * MINUTE - if is_corrected { self.ahead } else { 0 };
-        let _ = lease.bench(Rest::FreeMinute { until: Some(Time(end)), limit: Some(20) }, now);
+        lease.bench(Rest::FreeMinute { until: Some(Time(end)), limit: Some(20) }, now);
     }
 }
 

@@ -131,6 +131,35 @@ fn a_key_is_lent_for_the_models_it_may_serve() {
 }
 
 #[test]
+fn a_key_of_some_models_serves_what_can_run_no_other() {
+    let keys = || vec![key_with("a", |terms| terms.models = Box::new(["x/*".into()]))];
+    let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
+    assert!(pool.is_restricted());
+    let tried = Tried::default();
+    let some = |models: &[&str]| models.iter().map(|&model| model.to_owned()).collect::<Vec<_>>();
+    for (model, others, serves) in [
+        ("x/1", some(&[]), true),
+        ("x/1", some(&["x/2"]), true),
+        ("", some(&["x/2", "x/3"]), true),
+        ("x/1", some(&["y/2"]), false),
+        ("", some(&["x/1", "y/2"]), false),
+        ("y/1", some(&["x/2"]), false),
+        ("", some(&[]), false),
+    ] {
+        // Twice, since the pool remembers why none could serve.
+        for _ in 0..2 {
+            let need = Need { model, runs: Runs::Named(&others), ..ask(Class::Paid, &tried) };
+            assert_eq!(pool.lease(&need, NOON).is_ok(), serves, "{model} {others:?}");
+            assert_eq!(pool.forecast(&need, NOON, noon(SECOND)) > 0, serves, "{model} {others:?}");
+        }
+    }
+    let lends = |runs| pool.lease(&Need { runs, ..ask(Class::Other, &tried) }, NOON).is_ok();
+    assert!(lends(Runs::Nothing) && !lends(Runs::Unseen) && lends(Runs::Nothing));
+    pool.reload(vec![key("a")]);
+    assert!(!pool.is_restricted() && lends(Runs::Unseen));
+}
+
+#[test]
 fn what_a_request_tried_it_is_not_given_again() {
     let pool = pool(&["a", "b", "c"]);
     pool.learn(&name("a"), &owned_by("x"), pool.question(&name("a"), NOON), NOON);

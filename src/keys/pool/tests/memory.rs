@@ -78,7 +78,7 @@ fn what_rests_and_what_is_known_survives_a_restart() {
         assert_eq!(format!("{before:?}"), format!("{after:?}"));
     }
     let due = noon(15 * MINUTE);
-    let _ = lend_key(&again, "c", Class::Paid, due).bench(Rest::Refused, due);
+    lend_key(&again, "c", Class::Paid, due).bench(Rest::Refused, due);
     let rest = again.state(due).keys[2].rests[0].clone();
     assert_eq!(rest.until_ms, Some(due.0 + 30 * MINUTE), "doublings too");
 }

@@ -286,6 +286,10 @@ impl Model {
         self.keys[self.leases[id].key].in_flight -= 1;
     }
 
+    pub(super) fn class(&self, id: usize) -> Class {
+        self.leases[id].class
+    }
+
     /// Tells whether it is an outage.
     pub(super) fn bench(&mut self, id: usize, rest: Rest, now: Time) -> bool {
         let ModelLease { key: at, class, is_open } = &mut self.leases[id];

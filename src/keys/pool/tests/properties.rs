@@ -159,7 +159,9 @@ proptest! {
                             model.answered(*id, now);
                         }
                         Event::Bench(_, rest) => {
-                            prop_assert_eq!(lease.bench(rest, now), model.bench(*id, rest, now));
+                            lease.bench(rest, now);
+                            let is_outage = is_outage(&pool, model.class(*id), rest, now);
+                            prop_assert_eq!(is_outage, model.bench(*id, rest, now));
                         }
                         _ => {
                             let (id, lease) = open.swap_remove(at);
@@ -221,7 +223,10 @@ proptest! {
                     match event {
                         Event::Again(_) => open[at].count_again(now),
                         Event::Answered(_) => open[at].answered(now),
-                        Event::Bench(_, rest) => { let _ = open[at].bench(rest, now); }
+                        Event::Bench(_, rest) => {
+                            open[at].bench(rest, now);
+                            let _ = is_outage(&pool, Class::Paid, rest, now);
+                        }
                         Event::Spent(_, cost) => open[at].spent(cost, now),
                         Event::Said(_, id) => open[at].belongs_to(id, now),
                         _ => drop(open.swap_remove(at)),

@@ -51,7 +51,7 @@ fn a_refused_key_is_tried_by_one_attempt_after_ever_longer_times() {
         let probe = lend(&pool, Class::Paid, due);
         let soon = Some(Time(due.0 + SECOND));
         assert_eq!(held(&pool, Class::Other, due), (soon, vec![(Why::Probing, 1)]));
-        let _ = probe.bench(Rest::Refused, due);
+        probe.bench(Rest::Refused, due);
         now = due;
     }
     let due = Time(now.0 + 24 * HOUR);
@@ -68,7 +68,7 @@ fn the_same_fault_of_attempts_side_by_side_is_one() {
         let pool = pool(&["a"]);
         let leases = [(); 3].map(|()| lend(&pool, Class::Paid, NOON));
         for lease in leases {
-            let _ = lease.bench(rest, NOON);
+            lease.bench(rest, NOON);
         }
         assert_eq!(held(&pool, Class::Paid, NOON).0, Some(noon(length)));
     }
@@ -82,7 +82,7 @@ fn another_secret_in_the_row_is_another_key() {
     pool.reload(keys(&["a"]));
     assert_eq!(held(&pool, Class::Paid, NOON).1, [(Why::Refused, 1)], "the row is the same");
     pool.reload(vec![Key::new(name("a"), &Secret::new("sk-or-v1-other".to_owned()))]);
-    let _ = old.bench(Rest::Refused, NOON);
+    old.bench(Rest::Refused, NOON);
     assert_eq!(lend_many(&pool, Class::Paid, 2, NOON)["a"], 2, "what the old one meets rests nothing");
     assert_eq!(pool.state(NOON).keys[0].used_today, 4);
 }
@@ -97,7 +97,7 @@ fn an_account_without_credits_is_asked_again_by_one_attempt() {
     let due = noon(HOUR);
     let probe = lend(&pool, Class::Paid, due);
     assert_eq!(held(&pool, Class::Paid, due).1, [(Why::Probing, 2)]);
-    let _ = probe.bench(Rest::NoCredits, due);
+    probe.bench(Rest::NoCredits, due);
     assert_eq!(held(&pool, Class::Paid, due).0, Some(noon(2 * HOUR)));
     lend(&pool, Class::Paid, noon(2 * HOUR)).answered(noon(2 * HOUR));
     assert_eq!(lend_many(&pool, Class::Paid, 4, noon(2 * HOUR)).len(), 2);
@@ -134,6 +134,35 @@ fn the_same_unidentified_fault_of_all_keys_is_an_outage() {
     // Nor is one key alone.
     let alone = super::pool(&["a"]);
     assert!(!bench(&alone, "a", Class::Paid, Rest::Unidentified(None), NOON));
+}
+
+#[test]
+fn keys_that_may_not_serve_a_request_say_nothing_of_an_outage() {
+    let keys = || vec![key("a"), key("b"), key_with("c", |terms| terms.models = Box::new(["z/*".into()]))];
+    let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
+    assert!(!bench(&pool, "a", Class::Paid, Rest::Unidentified(None), NOON));
+    assert!(
+        bench(&pool, "b", Class::Paid, Rest::Unidentified(None), NOON),
+        "the idle one serves other models"
+    );
+    assert_eq!(lend_many(&pool, Class::Paid, 9, NOON).len(), 2, "none rests for it");
+
+    let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
+    let (tried, of_caller) = (Tried::default(), Arc::from([Box::from("a"), Box::from("b")]));
+    for (at, is_outage) in [("a", false), ("b", true)] {
+        lend_key(&pool, at, Class::Paid, NOON).bench(Rest::Unidentified(None), NOON);
+        let need = Need { model: "z/1", keys: Some(&of_caller), ..ask(Class::Paid, &tried) };
+        assert_eq!(pool.is_outage(&need, NOON), is_outage, "the idle one is not for this caller");
+    }
+    // For whoever may have it, it is none while it is idle.
+    let pool = KeyPool::resume(keys(), &HashMap::new(), NOON);
+    for at in ["a", "b"] {
+        lend_key(&pool, at, Class::Paid, NOON).bench(Rest::Unidentified(None), NOON);
+        assert!(!pool.is_outage(&Need { model: "z/1", ..ask(Class::Paid, &tried) }, NOON));
+    }
+    // Nor what one account alone met, where the request has to have it.
+    let owner = name("a");
+    assert!(!pool.is_outage(&Need { bind: Bind::Only(&owner), ..ask(Class::Paid, &tried) }, NOON));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn the_earliest_return_is_that_of_the_keys_that_could_serve() {
     let tried = Tried::default();
     let c = name("c");
     let need = Need { model: "x/1", bind: Bind::Only(&c), ..ask(Class::Paid, &tried) };
-    let _ = pool.lease(&need, NOON).unwrap().bench(Rest::Unidentified(None), NOON);
+    pool.lease(&need, NOON).unwrap().bench(Rest::Unidentified(None), NOON);
     // The key that comes back first serves other models.
     for _ in 0..2 {
         let (until, why) = held(&pool, Class::Paid, NOON);
@@ -35,7 +35,7 @@ fn of_what_holds_a_key_the_longest_is_told() {
     let pool = pool(&["a"]);
     let lease = lend(&pool, Class::Free, NOON);
     let _ = bench(&pool, "a", Class::Free, Rest::FreeDay { until: None, limit: None }, NOON);
-    let _ = lease.bench(Rest::Cap(Some(noon(HOUR))), NOON);
+    lease.bench(Rest::Cap(Some(noon(HOUR))), NOON);
     assert_eq!(held(&pool, Class::Free, NOON), (Some(MIDNIGHT), vec![(Why::FreeDay, 1)]));
     assert_eq!(held(&pool, Class::Paid, NOON), (Some(noon(HOUR)), vec![(Why::Cap, 1)]));
     let rests = pool.state(NOON).keys.remove(0).rests;
