@@ -1,6 +1,7 @@
 //! What is read back from the ledger by another process: the reports behind `stats`.
 
 mod figures;
+mod missing;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +16,8 @@ use super::store::{FILE, FORM};
 use super::{CallerUse, UsedToday};
 use crate::clock::{Day, Time};
 
-pub use figures::{By, Figures, Group, Question, Value, answers, figures, first_used, queued, since};
+pub use figures::{By, Figures, Group, Question, Value, answers, figures, first_used, since};
+pub use missing::{dearest, queued_by_key};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -131,18 +131,6 @@ pub fn since(directory: &Path) -> Result<Option<Time>, QueryError> {
     })
 }
 
-/// Entries by name of their key whose cost is still to be fetched, from the ledger in `directory`.
-pub fn queued(directory: &Path) -> Result<HashMap<String, u64>, QueryError> {
-    read(directory, 3, |database| {
-        let mut statement = database.prepare(
-            "SELECT name, count(*) FROM settling JOIN entries ON entries.id = entry JOIN names ON names.id = entries.key
-             GROUP BY key",
-        )?;
-        let count = |row: &Row<'_>| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
-        statement.query_map([], count)?.collect()
-    })
-}
-
 /// The first hour from `since` on in which each key was used, by its name, as far as the sums of hours tell; from the ledger in
 /// `directory`.
 pub fn first_used(directory: &Path, since: Time) -> Result<HashMap<String, Time>, QueryError> {
