@@ -105,7 +105,7 @@ pub struct Group {
 }
 
 /// Answers `question` from the ledger in `directory`, also while another process writes it: the groups in the order of what
-/// they stand for. Empty where there is no ledger yet, or one of an earlier form that no server of this version has opened.
+/// they stand for. Empty where there is no ledger yet.
 ///
 /// Days that are over are read from their sums: a month costs some milliseconds, however many requests it had.
 pub fn figures(directory: &Path, question: &Question) -> Result<Vec<Group>, QueryError> {
