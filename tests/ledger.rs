@@ -166,6 +166,12 @@ fn child_fills_its_disk() {
     assert_eq!(a.cost, i64::try_from(attempts).unwrap());
     assert_eq!((b.requests, b.attempts, b.cost), (55_000, 55_000, 0));
 
+    // A reader leaves a `-wal` and a `-shm`, a writer that closes does not: the disk is as a server leaves it.
+    rusqlite::Connection::open(data.join("ledger.db"))
+        .unwrap()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    assert!(!data.join("ledger.db-wal").exists() && !data.join("ledger.db-shm").exists());
     mount("remount,ro");
     let error = Ledger::open(&data, clock()).unwrap_err();
     assert!(matches!(error, OpenError::Unwritable { .. }), "{error}");

@@ -1,13 +1,14 @@
 //! Whether the ledger agrees with what `GET /key` tells of each key: equal, missed here, or spent outside hermux.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Time;
 use crate::keys::Key;
-use crate::ledger::query::{self, By, Figures, QueryError, Question, Value};
+use crate::ledger::query::{self, By, QueryError, Question, Value};
 use crate::openrouter::account::{KeyInfo, Period};
 
 /// The kind of note that tells since when a key is known; a key that changed its secret begins anew.
@@ -20,17 +21,30 @@ pub(super) const PERIODS: [Period; 3] = [Period::Daily, Period::Weekly, Period::
 /// and half a nano-dollar an attempt, which is what rounding each cost may take.
 const TOLERANCE: i64 = 1_000;
 
+/// How long it may take until `GET /key` has added up what an answer cost, milliseconds; generous, since it is not documented.
+const ADDED_UP: i64 = 3_600_000;
+
+/// What an attempt whose cost is not known may have cost at most: so many times the dearest one of its model, and no less than
+/// this, nano-dollars.
+const DEARER: i64 = 4;
+const DEAR: i64 = 100_000_000;
+
+/// The same where no attempt of its model told its cost.
+const DEAR_ALIKE: i64 = 1_000_000_000;
+
 /// How two accounts of one key compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// They agree.
     Equal,
-    /// More was billed than counted, and the ledger knows of attempts whose cost it does not have.
+    /// More was billed than counted, by no more than the attempts may have cost whose cost the ledger does not have.
     Missed,
     /// More was billed than counted, and nothing here explains it: somebody else may have the key.
     Outside,
-    /// Less was billed than counted: upstream has not added up everything yet.
+    /// Less was billed than counted: upstream may not have added up everything yet.
     Behind,
+    /// Less was billed than counted, though there was time to add it up.
+    Less,
     /// No period lies wholly in the time in which hermux has known the key.
     TooEarly,
     /// Upstream does not say.
@@ -45,6 +59,7 @@ impl Verdict {
             Self::Missed => "missed here",
             Self::Outside => "spent outside hermux",
             Self::Behind => "not told yet",
+            Self::Less => "less billed than counted",
             Self::TooEarly => "too early to tell",
             Self::Untold => "not told",
         }
@@ -52,7 +67,7 @@ impl Verdict {
 
     /// Whether a person should look.
     pub(super) fn is_bad(self) -> bool {
-        matches!(self, Self::Missed | Self::Outside)
+        matches!(self, Self::Missed | Self::Outside | Self::Less)
     }
 }
 
@@ -61,10 +76,31 @@ impl Verdict {
 pub(super) struct Counted {
     /// What the ledger counted, nano-dollars.
     pub(super) cost: i64,
+    /// Of that, what is so old that upstream has added it up; only where less than `cost` was told.
+    pub(super) settled: i64,
     /// How many attempts that was.
     pub(super) attempts: u64,
     /// Attempts whose cost is not known, or not yet.
     pub(super) missing: u64,
+    /// What those may have cost at most, nano-dollars; only where more than `cost` was told.
+    pub(super) unknown: i64,
+}
+
+impl Counted {
+    /// How `told` compares with it, and by how much more that is.
+    fn beside(&self, told: i64) -> (Verdict, i64) {
+        let difference = told.saturating_sub(self.cost);
+        let rounding = i64::try_from(self.attempts / 2).unwrap_or(i64::MAX);
+        let slack = TOLERANCE.saturating_add(rounding);
+        let verdict = match difference {
+            _ if difference.saturating_abs() <= slack => Verdict::Equal,
+            ..0 if told.saturating_add(slack) < self.settled => Verdict::Less,
+            ..0 => Verdict::Behind,
+            _ if difference <= self.unknown.saturating_add(slack) => Verdict::Missed,
+            _ => Verdict::Outside,
+        };
+        (verdict, difference)
+    }
 }
 
 /// One key's two accounts.
@@ -76,7 +112,8 @@ pub(super) struct Comparison {
     /// By [`PERIODS`].
     pub(super) counted: [Counted; 3],
     pub(super) verdict: Verdict,
-    /// The period that the verdict is about, and by how much more was told than counted, nano-dollars.
+    /// The period that the verdict is about, and by how much more was told than counted, nano-dollars. Where it is too early
+    /// to tell, today, if more was told.
     pub(super) period: Option<Period>,
     pub(super) difference: i64,
 }
@@ -96,25 +133,17 @@ pub(super) fn compare(
     let told = [told.usage_daily, told.usage_weekly, told.usage_monthly];
     let seen = (0..PERIODS.len()).filter(|&at| known <= PERIODS[at].start(now));
     let longest = seen.filter(|&at| told[at].is_some()).min_by_key(|&at| PERIODS[at].start(now));
-    let (verdict, difference) = match longest.and_then(|at| Some((told[at]?, &counted[at]))) {
-        None if told.iter().all(Option::is_none) => (Verdict::Untold, 0),
-        None => (Verdict::TooEarly, 0),
-        Some((told, counted)) => {
-            let difference = told.saturating_sub(counted.cost);
-            let rounding = i64::try_from(counted.attempts / 2).unwrap_or(i64::MAX);
-            let verdict = if difference.saturating_abs() <= TOLERANCE.saturating_add(rounding) {
-                Verdict::Equal
-            } else if difference < 0 {
-                Verdict::Behind
-            } else if counted.missing > 0 {
-                Verdict::Missed
-            } else {
-                Verdict::Outside
-            };
-            (verdict, difference)
+    let (verdict, period, difference) = match longest.and_then(|at| Some((at, told[at]?))) {
+        Some((at, told)) => {
+            let (verdict, difference) = counted[at].beside(told);
+            (verdict, Some(PERIODS[at]), difference)
         }
+        None if told.iter().all(Option::is_none) => (Verdict::Untold, None, 0),
+        None => match told[0].map(|told| counted[0].beside(told)) {
+            Some((Verdict::Missed | Verdict::Outside, more)) => (Verdict::TooEarly, Some(PERIODS[0]), more),
+            _ => (Verdict::TooEarly, None, 0),
+        },
     };
-    let period = longest.map(|at| PERIODS[at]);
     Comparison { key: key.to_owned(), told, counted, verdict, period, difference }
 }
 
@@ -152,11 +181,21 @@ fn fingerprint(key: &Key) -> String {
 /// What the ledger in a directory says, for comparisons of many keys.
 #[derive(Debug)]
 pub(super) struct Books {
-    counted: [HashMap<String, Figures>; 3],
-    queued: HashMap<String, u64>,
+    directory: PathBuf,
+    counted: [HashMap<String, Use>; 3],
+    queued: HashMap<String, HashMap<String, u64>>,
     used: HashMap<String, Time>,
     since: Option<Time>,
     now: Time,
+}
+
+/// What was counted of a key.
+#[derive(Debug, Default)]
+struct Use {
+    cost: i64,
+    attempts: u64,
+    /// By model, attempts whose cost is never known.
+    unsettled: HashMap<String, u64>,
 }
 
 impl Books {
@@ -165,23 +204,30 @@ impl Books {
         let since = query::since(directory)?;
         let period = |period: Period| -> Result<_, QueryError> {
             let question = Question {
-                by: vec![By::Key],
+                by: vec![By::Key, By::Model],
                 since: Some(period.start(now)),
                 keys: keys.to_vec(),
                 ..Question::default()
             };
-            let groups = query::figures(directory, &question)?.into_iter();
-            Ok(groups
-                .filter_map(|group| match group.is.into_iter().next() {
-                    Some(Value::Name(name)) => Some((name, group.figures)),
-                    _ => None,
-                })
-                .collect())
+            let mut used: HashMap<String, Use> = HashMap::new();
+            for group in query::figures(directory, &question)? {
+                let Ok([Value::Name(key), Value::Name(model)]) = <[_; 2]>::try_from(group.is) else {
+                    continue;
+                };
+                let (used, figures) = (used.entry(key).or_default(), group.figures);
+                used.cost = used.cost.saturating_add(figures.cost);
+                used.attempts += figures.attempts;
+                if figures.unsettled > 0 {
+                    used.unsettled.insert(model, figures.unsettled);
+                }
+            }
+            Ok(used)
         };
         let before = Time(Period::Monthly.start(now).0.saturating_sub(31 * 86_400_000));
         Ok(Self {
+            directory: directory.to_owned(),
             counted: [period(PERIODS[0])?, period(PERIODS[1])?, period(PERIODS[2])?],
-            queued: query::queued(directory)?,
+            queued: query::queued_by_key(directory)?,
             used: if keys.is_empty() { query::first_used(directory, before)? } else { HashMap::new() },
             since,
             now,
@@ -189,26 +235,72 @@ impl Books {
     }
 
     /// Compares them with what upstream `told` of `key`, which is known since `seen`, else since it was used first.
-    pub(super) fn compare(&self, key: &Key, told: &KeyInfo, seen: Option<Time>) -> Comparison {
+    pub(super) fn compare(
+        &self,
+        key: &Key,
+        told: &KeyInfo,
+        seen: Option<Time>,
+    ) -> Result<Comparison, QueryError> {
         let name = key.name().as_str();
-        let queued = self.queued.get(name).copied().unwrap_or(0);
-        let counted = |at: usize| {
-            let figures = self.counted[at].get(name);
-            figures.map_or_else(Counted::default, |figures| Counted {
-                cost: figures.cost,
-                attempts: figures.attempts,
-                missing: figures.unsettled + queued,
-            })
-        };
+        let counted = |at: usize, told: Option<i64>| self.counted(name, at, told);
+        let counted =
+            [counted(0, told.usage_daily)?, counted(1, told.usage_weekly)?, counted(2, told.usage_monthly)?];
         let known = seen.or_else(|| self.used.get(name).copied()).unwrap_or(self.now);
         let known = known.max(self.since.unwrap_or(self.now));
-        compare(name, told, [counted(0), counted(1), counted(2)], known, self.now)
+        Ok(compare(name, told, counted, known, self.now))
     }
+
+    /// What was counted of the key in a period, with what is needed to weigh it against what was `told`.
+    fn counted(&self, key: &str, period: usize, told: Option<i64>) -> Result<Counted, QueryError> {
+        let (unused, none) = (Use::default(), HashMap::new());
+        let used = self.counted[period].get(key).unwrap_or(&unused);
+        let queued = self.queued.get(key).unwrap_or(&none);
+        let missing = used.unsettled.iter().chain(queued);
+        let mut counted = Counted {
+            cost: used.cost,
+            attempts: used.attempts,
+            missing: missing.clone().map(|(_, attempts)| attempts).sum(),
+            ..Counted::default()
+        };
+        match told.unwrap_or(counted.cost).cmp(&counted.cost) {
+            Ordering::Greater if counted.missing > 0 => {
+                let dearest = query::dearest(&self.directory)?;
+                counted.unknown = missing.fold(0, |sum: i64, (model, attempts)| {
+                    let attempts = i64::try_from(*attempts).unwrap_or(i64::MAX);
+                    sum.saturating_add(most(&dearest, model).saturating_mul(attempts))
+                });
+            }
+            Ordering::Less => {
+                let question = Question {
+                    since: Some(PERIODS[period].start(self.now)),
+                    // Hours that are only touched count whole.
+                    until: Some(Time((self.now.0 - ADDED_UP).div_euclid(3_600_000) * 3_600_000)),
+                    keys: vec![key.to_owned()],
+                    ..Question::default()
+                };
+                let old = query::figures(&self.directory, &question)?;
+                counted.settled = old.iter().map(|group| group.figures.cost).sum();
+            }
+            _ => {}
+        }
+        Ok(counted)
+    }
+}
+
+/// What an attempt of `model` may have cost at most, when the dearest ones of each model are known; nano-dollars.
+fn most(dearest: &HashMap<String, i64>, model: &str) -> i64 {
+    let (dearest, least) = match dearest.get(model) {
+        Some(dearest) => (*dearest, DEAR),
+        None => (dearest.values().copied().max().unwrap_or(0), DEAR_ALIKE),
+    };
+    dearest.saturating_mul(DEARER).max(least)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Counted, Seen, Verdict, compare};
+    use std::collections::HashMap;
+
+    use super::{Counted, Seen, Verdict, compare, most};
     use crate::clock::Time;
     use crate::keys::{Key, KeyName};
     use crate::openrouter::account::{KeyInfo, Period};
@@ -229,7 +321,7 @@ mod tests {
     }
 
     fn counted(costs: [i64; 3]) -> [Counted; 3] {
-        costs.map(|cost| Counted { cost, attempts: 10, missing: 0 })
+        costs.map(|cost| Counted { cost, attempts: 10, ..Counted::default() })
     }
 
     fn verdict(told: &KeyInfo, counted: [Counted; 3], known: i64) -> (Verdict, Option<Period>, i64) {
@@ -255,9 +347,32 @@ mod tests {
         let costs = [0, 0, USD];
         let (verdict_, period, amount) = verdict(&told(0, 0, 3 * USD), counted(costs), 0);
         assert_eq!((verdict_, period, amount), (Verdict::Outside, Some(Period::Monthly), 2 * USD));
-        let missing = counted(costs).map(|counted| Counted { missing: 1, ..counted });
-        assert_eq!(verdict(&told(0, 0, 3 * USD), missing, 0).0, Verdict::Missed);
+        let missing = || counted(costs).map(|counted| Counted { missing: 1, unknown: 2 * USD, ..counted });
+        assert_eq!(verdict(&told(0, 0, 3 * USD), missing(), 0).0, Verdict::Missed);
+        let outside = verdict(&told(0, 0, 4 * USD), missing(), 0);
+        assert_eq!(
+            outside,
+            (Verdict::Outside, Some(Period::Monthly), 3 * USD),
+            "one attempt does not cost that"
+        );
         assert_eq!(verdict(&told(0, 0, 0), counted(costs), 0).0, Verdict::Behind);
+    }
+
+    #[test]
+    fn less_billed_than_counted_is_told_once_there_was_time_to_add_it_up() {
+        let of = |settled| counted([0, 0, 5 * USD]).map(|counted| Counted { settled, ..counted });
+        assert_eq!(verdict(&told(0, 0, 4 * USD), of(4 * USD), 0).0, Verdict::Behind);
+        let less = verdict(&told(0, 0, 4 * USD), of(5 * USD), 0);
+        assert_eq!(less, (Verdict::Less, Some(Period::Monthly), -USD));
+    }
+
+    #[test]
+    fn an_attempt_may_cost_some_times_the_dearest_of_its_model() {
+        let dearest = [("dear".to_owned(), USD), ("cheap".to_owned(), 1)].into();
+        assert_eq!(most(&dearest, "dear"), 4 * USD);
+        assert_eq!(most(&dearest, "cheap"), USD / 10);
+        assert_eq!(most(&dearest, "another"), 4 * USD);
+        assert_eq!(most(&HashMap::new(), "another"), USD);
     }
 
     #[test]
@@ -267,6 +382,12 @@ mod tests {
         let today = NOW.0 - NOW.0 % DAY;
         assert_eq!(verdict(&info, counted(), NOW.0), (Verdict::TooEarly, None, 0));
         assert_eq!(verdict(&info, counted(), today + 1).0, Verdict::TooEarly);
+        let more = verdict(&told(11 * USD, 11 * USD, 11 * USD), counted(), today + 1);
+        assert_eq!(
+            more,
+            (Verdict::TooEarly, Some(Period::Daily), 10 * USD),
+            "what is known of today is told"
+        );
         assert_eq!(verdict(&info, counted(), today), (Verdict::Equal, Some(Period::Daily), 0));
         assert_eq!(
             verdict(&info, counted(), today - 2 * DAY),

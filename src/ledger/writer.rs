@@ -36,8 +36,8 @@ const SPARE_LIMIT: usize = 8_192;
 /// The tail, entries that are not in the database's sums, is added to them when it has this many rows for each sum it
 /// changes, so that sums cost little with any number of keys; not below and not beyond these numbers of rows, the last for
 /// those who read it.
-const TAIL_ROWS_A_SUM: usize = 6;
-const TAIL_ROWS: RangeInclusive<usize> = 1_000..=50_000;
+const TAIL_ROWS_A_SUM: usize = 12;
+const TAIL_ROWS: RangeInclusive<usize> = 1_000..=120_000;
 
 /// What is written in one transaction.
 #[derive(Debug)]

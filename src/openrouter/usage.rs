@@ -60,6 +60,8 @@ pub struct UsageTap {
     walk: Walk,
     usage: Usage,
     id: IdSearch,
+    /// Whether the answer tells of a job.
+    is_job: bool,
 }
 
 /// What kind of body it is, as its first byte that is not blank tells.
@@ -78,7 +80,15 @@ impl UsageTap {
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         let walk = Walk::new(dialect);
-        Self { form: Form::default(), walk, usage: Usage::default(), id: IdSearch::default() }
+        let (form, usage, id) = (Form::default(), Usage::default(), IdSearch::default());
+        Self { form, walk, usage, id, is_job: false }
+    }
+
+    /// A tap on the answer that tells of a job: its `id` is the job's, and the generation stands in `generation_id`
+    /// (`OpenRouter` API reference, `POST /videos`).
+    #[must_use]
+    pub fn of_job(dialect: Dialect) -> Self {
+        Self { is_job: true, ..Self::new(dialect) }
     }
 
     /// A tap that leaves [`generation`](Self::generation) alone, for where the header
@@ -92,7 +102,7 @@ impl UsageTap {
     pub fn feed_whole(&mut self, body: &[u8]) {
         match top_level(body) {
             Some(found) => {
-                self.id.feed(body);
+                self.id.feed(self.is_job, body);
                 self.usage.learn(&found);
             }
             None => self.feed(body),
@@ -101,7 +111,7 @@ impl UsageTap {
 
     /// Looks at the next bytes of the body, however they were cut.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.id.feed(bytes);
+        self.id.feed(self.is_job, bytes);
         let mut bytes = bytes;
         if self.form == Form::Unknown {
             bytes = bytes.trim_ascii_start();
@@ -184,7 +194,7 @@ impl UsageTap {
         Some([b"{\"error\":", &error.bytes[..], b"}"].concat())
     }
 
-    /// `id` of the answer's first object (`gen-…`), where it was seen within the first 4 KiB.
+    /// `id` of the answer's first object (`gen-…`), of a job `generation_id`, where it was seen within the first 4 KiB.
     #[must_use]
     pub fn generation(&self) -> Option<&str> {
         match &self.id {
@@ -569,7 +579,7 @@ const ID_WITHIN: u16 = 4 << 10;
 /// The longest id, bytes; `gen-<seconds>-<20 characters>` has 35.
 const LONGEST_ID: usize = 128;
 
-/// Looks for `"id":"gen-…"` byte by byte, in the first bytes only; mostly it is the very first field.
+/// Looks for `"id":"gen-…"`, or another field, byte by byte, in the first bytes only; mostly it is the very first field.
 #[derive(Debug)]
 enum IdSearch {
     Key { seen: u16, matched: u8 },
@@ -586,17 +596,17 @@ impl Default for IdSearch {
 }
 
 impl IdSearch {
-    fn feed(&mut self, bytes: &[u8]) {
+    fn feed(&mut self, is_job: bool, bytes: &[u8]) {
+        let field: &[u8] = if is_job { b"\"generation_id\"" } else { b"\"id\"" };
         for &byte in bytes {
             if matches!(self, Self::Found(_) | Self::Over) {
                 return;
             }
-            self.step(byte);
+            self.step(field, byte);
         }
     }
 
-    fn step(&mut self, byte: u8) {
-        const KEY: &[u8] = b"\"id\"";
+    fn step(&mut self, field: &[u8], byte: u8) {
         let begin = |seen| Self::Key { seen, matched: u8::from(byte == b'"') };
         let (Self::Key { seen, .. } | Self::AfterKey { seen } | Self::Value { seen, .. }) = self else {
             return;
@@ -608,9 +618,9 @@ impl IdSearch {
             return;
         }
         match self {
-            Self::Key { matched, .. } if KEY[usize::from(*matched)] == byte => {
+            Self::Key { matched, .. } if field[usize::from(*matched)] == byte => {
                 *matched += 1;
-                if usize::from(*matched) == KEY.len() {
+                if usize::from(*matched) == field.len() {
                     *self = Self::AfterKey { seen };
                 }
             }

@@ -338,8 +338,7 @@ impl Worker {
         };
         self.remember(&route, &demand, &answered);
         let attempts = answered.attempts;
-        let (mut tap, status, mut headers) =
-            Tap::new(Rc::clone(self), answered, route.inference, route.dialect, log);
+        let (mut tap, status, mut headers) = Tap::new(Rc::clone(self), answered, &route, log);
         headers::for_caller(&mut headers, tap.key(), attempts);
         tap.charge = charge;
         tap.begin();

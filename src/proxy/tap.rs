@@ -17,11 +17,12 @@ use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
 use super::hold::{Begun, Form};
 use super::owned::Resumed;
+use super::route::Route;
 use super::trouble::Trouble;
 use super::{REFUSED, REQUEST, Worker, booked};
 use crate::keys::Key;
 use crate::ledger::{OpenEntry, Outcome, Report};
-use crate::openrouter::dialect::{Dialect, Stream, error_event};
+use crate::openrouter::dialect::{Stream, error_event};
 use crate::openrouter::sse::Events;
 use crate::openrouter::usage::UsageTap;
 use crate::upstream::BodyError;
@@ -188,11 +189,11 @@ impl Tap {
     pub(super) fn new(
         worker: Rc<Worker>,
         answered: Answered,
-        inference: bool,
-        dialect: Dialect,
+        route: &Route<'_>,
         mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { reply, holder, mut entry, failed, attempts } = answered;
+        let Route { inference, dialect, makes, .. } = *route;
         if let Some(log) = &mut log {
             log.attempts = attempts;
         }
@@ -205,7 +206,11 @@ impl Tap {
         }
         entry.report.free = is_error;
         let is_told = entry.report.generation.is_some();
-        let make = if is_told { UsageTap::without_generation } else { UsageTap::new };
+        let make = match makes {
+            _ if is_told => UsageTap::without_generation,
+            Some(_) => UsageTap::of_job,
+            None => UsageTap::new,
+        };
         let is_read = inference && !is_error && matches!(form, Form::Events | Form::Json);
         let usage = is_read.then(|| make(dialect));
         let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
@@ -250,6 +255,7 @@ impl Tap {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+                self.take_generation();
                 self.entry.waits();
                 return Poll::Pending;
             };
@@ -349,6 +355,16 @@ impl Tap {
         self.body.break_with(event, error);
     }
 
+    /// Takes over the generation that the body told, where the head did not.
+    fn take_generation(&mut self) {
+        if self.entry.report.generation.is_none()
+            && let Some(generation) = self.usage.as_ref().and_then(UsageTap::generation)
+        {
+            self.worker.shared.affinity.own_generation(generation, self.holder.key().name());
+            self.entry.report.generation = Some(Box::from(generation));
+        }
+    }
+
     fn settle_whole(&mut self) {
         let told = self.usage.as_ref().is_some_and(|usage| usage.error().is_some())
             || self.events.as_ref().is_some_and(Events::has_failed);
@@ -372,20 +388,16 @@ impl Tap {
         if !self.failed {
             self.learn();
         }
+        self.take_generation();
         if let Some(tap) = self.usage.take() {
             let usage = tap.usage();
-            let report = &mut self.entry.report;
-            report.usage = booked(&usage);
+            self.entry.report.usage = booked(&usage);
             let shared = &self.worker.shared;
             if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
                 lease.spent(cost, shared.clock.now());
             }
             if let (Some(cost @ 1..), Some(charge)) = (usage.cost, &self.charge) {
                 charge.costs(cost);
-            }
-            if let (None, Some(generation)) = (&report.generation, tap.generation()) {
-                shared.affinity.own(generation, self.holder.key().name(), shared.clock.now());
-                report.generation = Some(Box::from(generation));
             }
         }
         if let Some(log) = self.log.take() {

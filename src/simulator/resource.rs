@@ -113,10 +113,8 @@ fn make(
         state.books.settle(&generation, VIDEO_TOKENS, false, now);
     }
     let made = Resource::new(kind, name, key, body, generation, now);
-    let mut reply = Reply::canned(Canned::json(status, describe(state, &made, key, now)));
-    if kind == "videos" {
-        reply.headers.push(("x-generation-id".to_owned(), made.generation.clone()));
-    }
+    // Of a video the body alone tells the generation.
+    let reply = Reply::canned(Canned::json(status, describe(state, &made, key, now)));
     state.resources.0.push(made);
     Ok(reply)
 }

@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod mixed;
 mod reconcile;
+mod scripted;
 mod settle;
 
 use std::collections::BTreeMap;

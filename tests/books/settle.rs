@@ -117,6 +117,28 @@ fn an_answer_that_comes_encoded_pays_what_was_billed() {
 }
 
 #[test]
+fn a_video_pays_what_was_billed_though_the_body_alone_tells_its_generation() {
+    // It is done, and its generation known, that much later.
+    let job = |scenario| Scenario { generation_delay: Duration::from_secs(1), ..scenario };
+    let (simulator, setup) = scene(&["a"], job);
+    let hermux = setup.start();
+    let video = Request::post("/v1/videos", r#"{"model":"openai/gpt-4o-mini","prompt":"a cat"}"#);
+    let answer = hermux.ask(&video);
+    assert_eq!((answer.status(), answer.head.header("x-generation-id")), (202, None));
+    assert_eq!(answer.json()["status"], "pending");
+    agree(&hermux, &simulator);
+    assert!(billed(&simulator)["a"].3 > 0);
+    // Who asks for it pays nothing more.
+    let poll = format!("/v1/videos/{}", answer.json()["id"].as_str().unwrap());
+    assert!(hermux.ask(&Request::get(&poll)).json()["usage"]["cost"].as_f64().unwrap() > 0.0);
+    let data = hermux.setup().data();
+    eventually("the question is on disk", || {
+        (number(&data, "SELECT count(*) FROM entries") == 2).then_some(())
+    });
+    assert_eq!(counted(&data), billed(&simulator));
+}
+
+#[test]
 fn a_generation_that_is_known_late_is_asked_for_again_also_after_a_kill() {
     let late = |scenario| Scenario { generation_delay: Duration::from_secs(3), ..slow(scenario) };
     let (simulator, setup) = scene(&["a"], late);

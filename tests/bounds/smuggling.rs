@@ -131,7 +131,7 @@ fn a_length_told_twice_alike_is_one_length() {
     assert_eq!(exchange.body(), b"hello");
     exchange.json(200, "{}");
     assert_eq!(answer(&mut connection).status(), 200);
-    let mut exchange = upstream.next();
+    let exchange = upstream.next();
     assert_eq!(exchange.head.target(), "/api/v1/next");
     exchange.json(200, "{}");
     assert_eq!(answer(&mut connection).status(), 200);

@@ -197,3 +197,22 @@ fn a_name_that_a_caller_chose_harms_neither_terminal_nor_columns() {
     let lines = stats(home.path(), &format!("{ALL} --by model --csv"));
     assert!(lines.contains("\n\"=1+1,\"\"\u{1b}[2J\n\","), "{lines}");
 }
+
+#[test]
+fn a_ledger_of_an_older_form_is_not_taken_for_an_empty_one() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let database = rusqlite::Connection::open(home.path().join("data/ledger.db")).unwrap();
+    database.execute_batch(include_str!("../../src/ledger/schema.sql")).unwrap();
+    database.execute_batch(include_str!("../../src/ledger/notes.sql")).unwrap();
+    drop(database);
+    for words in ["", "--json", "--csv"] {
+        let output = run(home.path(), words);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b""[..]), "{said}");
+        assert!(
+            said.contains("of an older hermux (form 2,") && said.contains("\nhint: hermux serve brings"),
+            "{said}"
+        );
+    }
+}

@@ -28,6 +28,14 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(9 * 60),
 ];
 
+/// The same of videos behind those: what a job costs is known when it is done, so the last try comes a day after the first.
+const PAUSES_OF_VIDEOS: [Duration; 4] = [
+    Duration::from_secs(20 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(5 * 3_600),
+    Duration::from_secs(18 * 3_600),
+];
+
 /// How often the queue is looked at while something is due or new.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -102,9 +110,12 @@ impl Asking {
             Some(key) => ask(&self.asker, key, &entry).await,
             None => None,
         };
-        let found = match billed {
-            Some(usage) => Found::Usage(Box::new(usage)),
-            None => again(entry.tries, clock.now()),
+        // Of a video that is still being made it may say 0.
+        let is_final =
+            billed.as_ref().is_some_and(|usage| !is_video(&entry.generation) || usage.cost != Some(0));
+        let found = match (billed, again(&entry.generation, entry.tries, clock.now())) {
+            (Some(usage), next) if is_final || next == Found::Never => Found::Usage(Box::new(usage)),
+            (_, next) => next,
         };
         (entry, found)
     }
@@ -174,9 +185,15 @@ fn path(generation: &str) -> Option<String> {
     generation.bytes().all(plain).then(|| format!("/generation?id={generation}"))
 }
 
-/// When to ask again after so many tries before this one.
-fn again(tries: u32, now: Time) -> Found {
-    match PAUSES.get(tries as usize) {
+/// Whether it is that of a video (`OpenRouter` API reference: `gen-vid-…`).
+fn is_video(generation: &str) -> bool {
+    generation.starts_with("gen-vid-")
+}
+
+/// When to ask again about a generation, after so many tries before this one.
+fn again(generation: &str, tries: u32, now: Time) -> Found {
+    let more = if is_video(generation) { PAUSES_OF_VIDEOS.as_slice() } else { &[] };
+    match PAUSES.iter().chain(more).nth(tries as usize) {
         Some(pause) => Found::Later { due: now.after(*pause), tries: tries + 1 },
         None => Found::Never,
     }
@@ -188,17 +205,22 @@ mod tests {
     use crate::clock::Time;
     use crate::ledger::Found;
 
-    #[test]
-    fn upstream_is_asked_after_half_a_second_two_ten_a_minute_and_ten_minutes() {
-        let mut at = 500;
-        let mut asked = vec![at];
-        let mut tries = 0;
-        while let Found::Later { due, tries: next } = again(tries, Time(at)) {
-            (at, tries) = (due.0, next);
-            asked.push(at);
+    /// When upstream is asked about a generation of which it tells nothing, milliseconds after its end.
+    fn asked(generation: &str) -> Vec<i64> {
+        let (mut at, mut tries, mut asked) = (Time(500), 0, vec![500]);
+        while let Found::Later { due, tries: next } = again(generation, tries, at) {
+            (at, tries) = (due, next);
+            asked.push(due.0);
         }
-        assert_eq!(asked, [500, 2_000, 10_000, 60_000, 600_000]);
-        assert_eq!(again(tries, Time(at)), Found::Never);
+        asked
+    }
+
+    #[test]
+    fn upstream_is_asked_after_half_a_second_two_ten_a_minute_and_ten_minutes_and_of_videos_for_a_day() {
+        let all = [500, 2_000, 10_000, 60_000, 600_000];
+        assert_eq!(asked("gen-1"), all);
+        let hours = [1_800_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
+        assert_eq!(asked("gen-vid-1"), [all.as_slice(), &hours].concat());
     }
 
     #[test]

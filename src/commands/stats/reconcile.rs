@@ -11,12 +11,12 @@ use super::dollars;
 use crate::clock::Clock;
 use crate::commands::ask::{PATIENCE, Said, ask_all};
 use crate::commands::reconcile::{Books, Comparison, SEEN, Seen, Verdict};
-use crate::commands::serve::poll::check::leak;
+use crate::commands::serve::poll::check::{early, leak, less};
 use crate::commands::table;
 use crate::config::Config;
 use crate::keys::file;
 use crate::keys::reference::Commands;
-use crate::ledger::query;
+use crate::ledger::query::{self, QueryError};
 
 /// Compares each key that is switched on and writes what came of it to `out`, warnings to `told`. Exit code 1 where costs were
 /// missed or spent outside, 3 where a key's account could not be found out.
@@ -38,11 +38,16 @@ pub(super) fn run(
     let rows: Vec<Row> = keys
         .iter()
         .zip(answers)
-        .map(|(key, answer)| Row {
-            key: key.name().as_str().to_owned(),
-            found: answer.map(|info| books.compare(key, &info, seen.since(key))),
+        .map(|(key, answer)| {
+            Ok(Row {
+                key: key.name().as_str().to_owned(),
+                found: match answer {
+                    Ok(info) => Ok(books.compare(key, &info, seen.since(key))?),
+                    Err(problem) => Err(problem),
+                },
+            })
         })
-        .collect();
+        .collect::<Result<_, QueryError>>()?;
     let text = if json { as_json(&rows)? } else { as_table(&rows) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
@@ -50,8 +55,12 @@ pub(super) fn run(
     }
     for row in &rows {
         match &row.found {
-            Ok(found) if found.verdict == Verdict::Outside => writeln!(told, "warning: {}", leak(found))?,
-            Ok(_) => {}
+            Ok(found) => match found.verdict {
+                Verdict::Outside => writeln!(told, "warning: {}", leak(found))?,
+                Verdict::Less => writeln!(told, "warning: {}", less(found))?,
+                Verdict::TooEarly if found.period.is_some() => writeln!(told, "note: {}", early(found))?,
+                _ => {}
+            },
             Err(problem) => writeln!(told, "warning: GET /key told nothing of {}: {problem}", row.key)?,
         }
     }

@@ -106,10 +106,10 @@ pub struct Group {
 
 /// The form of the ledger from which on figures can be read. What is told beside them asks for it too: figures that are not
 /// read must not look like use that was not counted.
-const WITH_MARGINALS: i64 = 4;
+pub(super) const WITH_MARGINALS: i64 = 4;
 
 /// Answers `question` from the ledger in `directory`, also while another process writes it: the groups in the order of what
-/// they stand for. Empty where there is no ledger yet, or one of an earlier form that no server of this version has opened.
+/// they stand for. Empty where there is no ledger yet.
 ///
 /// Days that are over are read from their sums, and hours by one dimension alone from theirs: a month costs some
 /// milliseconds, however many requests it had.
@@ -133,18 +133,6 @@ pub fn since(directory: &Path) -> Result<Option<Time>, QueryError> {
     read(directory, WITH_MARGINALS, |database| {
         let since = database.query_row("SELECT since_ms FROM state", [], |row| row.get(0))?;
         Ok(Some(since).filter(|since| *since > 0).map(Time))
-    })
-}
-
-/// Entries by name of their key whose cost is still to be fetched, from the ledger in `directory`.
-pub fn queued(directory: &Path) -> Result<HashMap<String, u64>, QueryError> {
-    read(directory, WITH_MARGINALS, |database| {
-        let mut statement = database.prepare(
-            "SELECT name, count(*) FROM settling JOIN entries ON entries.id = entry JOIN names ON names.id = entries.key
-             GROUP BY key",
-        )?;
-        let count = |row: &Row<'_>| Ok((row.get(0)?, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
-        statement.query_map([], count)?.collect()
     })
 }
 

@@ -358,6 +358,14 @@ fn the_id_is_looked_for_in_the_first_bytes_only() {
     let mut without = UsageTap::without_generation(Dialect::Chat);
     without.feed(CHAT.as_bytes());
     assert_eq!(without.generation(), None);
+    let job =
+        br#"{"id":"gen-no-job","generation":"generation_id","generation_id":"gen-vid-1","status":"pending"}"#;
+    for end in 0..job.len() {
+        let mut of_job = UsageTap::of_job(Dialect::Chat);
+        of_job.feed(&job[..end]);
+        of_job.feed(&job[end..]);
+        assert_eq!(of_job.generation(), Some("gen-vid-1"), "cut at {end}");
+    }
     assert_eq!(without.usage().prompt_tokens, Some(120));
 }
 
