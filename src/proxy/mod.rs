@@ -150,6 +150,7 @@ impl Shared {
             changed.into_iter().for_each(note);
         }
         self.affinity.take_facts().into_iter().for_each(note);
+        self.keys.tell_of_accounts(self.clock.now());
     }
 }
 
