@@ -8,7 +8,7 @@ use crate::clock::Time;
 /// Which of a key's quotas a request draws on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Runs models that end in `:free`, and no others.
+    /// Runs models that end in `:free`, or the router over them, and no others.
     Free,
     /// Runs a model that is paid for.
     Paid,

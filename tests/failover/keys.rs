@@ -380,3 +380,14 @@ fn who_finds_the_waiting_room_full_is_told_so() {
     assert!(message.starts_with("hermux: 100 requests of this caller wait already"), "{message}");
     drop(waits);
 }
+
+#[test]
+fn the_router_over_free_models_draws_on_the_free_requests() {
+    let upstream = fails_first(usize::MAX, FREE_MINUTE);
+    let hermux = start(&upstream, 2);
+    for _ in 0..3 {
+        assert_eq!(ask_for(&hermux, "openrouter/free"), 429);
+        assert_eq!(ask_for(&hermux, "acme/small:free"), 429);
+    }
+    assert_eq!(upstream.requests(), 2, "each account's windows are met once");
+}
