@@ -181,7 +181,7 @@ impl KeyPool {
     pub fn tell_of_accounts(&self, now: Time) {
         // Whoever joins meanwhile sets it again.
         if self.0.has_joined.swap(false, Ordering::AcqRel) {
-            self.run(now, |stock, now| stock.tell_of_accounts(now));
+            self.run(now, Stock::tell_of_accounts);
         }
     }
 
