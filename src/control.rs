@@ -173,8 +173,9 @@ impl View {
 /// For each key of `keys`, whether a request for `model` would be given it now.
 #[must_use]
 pub fn explain(keys: &KeyPool, model: &str, now: Time) -> Vec<Verdict> {
-    // `OpenRouter` docs, Limits page: ids that end in `:free` draw on the free quota.
-    let class = if model.ends_with(":free") { Class::Free } else { Class::Paid };
+    // `OpenRouter` docs, Limits page: ids that end in `:free` draw on the free quota; and so does the router over them.
+    let is_free = model.ends_with(":free") || model == "openrouter/free";
+    let class = if is_free { Class::Free } else { Class::Paid };
     let (runs, tried) = (Runs::Named(&[]), Tried::default());
     keys.explain(&Need { model, runs, class, bind: Bind::Free, keys: None, tried: &tried }, now)
 }

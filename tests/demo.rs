@@ -101,14 +101,36 @@ fn the_demo_serves_shows_and_cleans_up() {
 #[test]
 fn a_scenario_makes_its_own_requests_and_shows_them() {
     let home = tempfile::tempdir().unwrap();
-    for (name, shown) in [("limits", "deepseek/deepseek-chat:free"), ("outage", "openai/gpt-4o-mini is down")]
-    {
-        let mut demo = Demo::start(home.path(), &["--scenario", name]);
-        let out = lines(demo.0.stdout.take().unwrap());
-        let data = wait_for(&out, "data ").split_whitespace().nth(1).unwrap().to_owned();
-        wait_for(&out, "attempts");
-        wait_for(&out, "  200  ");
-        wait_for(&out, shown);
-        demo.interrupt(&data);
+    let mut demo = Demo::start(home.path(), &["--scenario", "limits"]);
+    let out = lines(demo.0.stdout.take().unwrap());
+    let data = wait_for(&out, "data ").split_whitespace().nth(1).unwrap().to_owned();
+    wait_for(&out, "attempts");
+    wait_for(&out, "  200  ");
+    wait_for(&out, "deepseek/deepseek-chat:free");
+    demo.interrupt(&data);
+}
+
+#[test]
+fn while_the_model_of_the_outage_is_down_it_serves_nobody_and_then_those_who_waited() {
+    let home = tempfile::tempdir().unwrap();
+    let mut demo = Demo::start(home.path(), &["--scenario", "outage"]);
+    let out = lines(demo.0.stdout.take().unwrap());
+    let data = wait_for(&out, "data ").split_whitespace().nth(1).unwrap().to_owned();
+    wait_for(&out, "openai/gpt-4o-mini is down");
+    let mut during = Vec::new();
+    loop {
+        let line = out.recv_timeout(PATIENCE).expect("the other model goes on");
+        if line.contains("openai/gpt-4o-mini is up again") {
+            break;
+        }
+        during.push(line);
     }
+    let served = |lines: &[String], model: &str| {
+        lines.iter().filter(|line| line.contains("  200  ") && line.ends_with(model)).count()
+    };
+    assert!(served(&during, "deepseek/deepseek-chat") >= 15, "{during:#?}");
+    // One may have been answered just before, and be shown just behind.
+    assert_eq!(served(&during[1..], "openai/gpt-4o-mini"), 0, "{during:#?}");
+    wait_for(&out, "openai/gpt-4o-mini");
+    demo.interrupt(&data);
 }

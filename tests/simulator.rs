@@ -804,6 +804,21 @@ fn a_model_is_down_for_a_span_of_its_clock_while_quota_is_counted() {
 }
 
 #[test]
+fn an_outage_is_whole_however_few_attempts_are_remembered() {
+    let pace = Pace { head: Duration::from_millis(300), ..Pace::default() };
+    let simulator = start(Scenario { keep_attempts: 1, pace, ..Scenario::default() });
+    simulator.fail_model("deepseek/deepseek-chat:free", Duration::from_secs(60), errors::provider_error("P"));
+    let mut overtaken = connect(&simulator);
+    let headers = format!("connection: close\r\n{}", bearer("ann"));
+    overtaken.write_all(request("POST", CHAT, &headers, FREE).as_bytes()).unwrap();
+    assert!(simulator.wait_for(|attempts| attempts.iter().any(|attempt| attempt.body_complete), PATIENCE));
+    assert_eq!(post(&simulator, CHAT, HELLO).status(), 200);
+    assert_eq!(read_answer(overtaken).status(), 502);
+    post(&simulator, CHAT, HELLO);
+    assert_eq!(simulator.attempts().len(), 1, "what is answered is forgotten");
+}
+
+#[test]
 fn a_share_of_answers_fails_by_chance() {
     let fault = Fault::new(Then::Deny(errors::unavailable())).of_the_provider().of_a_thousand(100, 3);
     let simulator = faulty(fault);

@@ -8,7 +8,7 @@ use crate::clock::Time;
 /// Which of a key's quotas a request draws on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Runs models that end in `:free`, and no others.
+    /// Runs models that end in `:free`, or the router over them, and no others.
     Free,
     /// Runs a model that is paid for.
     Paid,
@@ -183,10 +183,20 @@ pub struct Used {
 /// That no key can serve a request now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exhausted {
-    /// When the first key that could serve it comes back; none where that needs a person.
+    /// When the first key that could serve it comes back, or may be tried again; none where that needs a person.
     pub until: Option<Time>,
+    /// When the first comes back that does not [need a person](Why::needs_person), as far as anybody knows.
+    pub back: Option<Time>,
     /// What holds the keys, with their number; what holds most of them first. Empty when there are no keys.
     pub why: Vec<(Why, usize)>,
+}
+
+impl Exhausted {
+    /// For these reasons, and time alone changes nothing.
+    #[must_use]
+    pub fn for_good(why: Vec<(Why, usize)>) -> Self {
+        Self { until: None, back: None, why }
+    }
 }
 
 /// What keeps a key from serving a request.
@@ -254,6 +264,31 @@ impl Why {
             Self::Tried => "tried",
             Self::Bound => "bound",
             Self::Caller => "caller",
+        }
+    }
+
+    /// Whether it ends only when somebody does something, as far as a caller may wait for it.
+    #[must_use]
+    pub fn needs_person(self) -> bool {
+        match self {
+            Self::NoCredits
+            | Self::CapForGood
+            | Self::Refused
+            | Self::Expired
+            | Self::Management
+            | Self::Disabled
+            | Self::Models
+            | Self::Tried
+            | Self::Bound
+            | Self::Caller => true,
+            Self::FreeMinute
+            | Self::FreeDay
+            | Self::Cap
+            | Self::Probing
+            | Self::InFlight
+            | Self::Unidentified
+            | Self::DailyRequests
+            | Self::DailyCost => false,
         }
     }
 

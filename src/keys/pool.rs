@@ -35,6 +35,8 @@ struct Shared {
     stock: Mutex<Stock>,
     returned: Notify,
     has_facts: AtomicBool,
+    /// Whether a person is to be told of accounts.
+    has_joined: AtomicBool,
     /// Whether some key serves some models only.
     is_restricted: AtomicBool,
 }
@@ -60,8 +62,13 @@ impl KeyPool {
 
     fn of(stock: Stock) -> Self {
         let is_restricted = AtomicBool::new(stock.restricted > 0);
-        let (returned, has_facts) = (Notify::new(), AtomicBool::new(false));
-        Self(Arc::new(Shared { stock: Mutex::new(stock), returned, has_facts, is_restricted }))
+        Self(Arc::new(Shared {
+            stock: Mutex::new(stock),
+            returned: Notify::new(),
+            has_facts: AtomicBool::new(false),
+            has_joined: AtomicBool::new(false),
+            is_restricted,
+        }))
     }
 
     /// Lends the key that was used least today and can serve `need`. The use is counted here.
@@ -169,6 +176,15 @@ impl KeyPool {
         Vec::new()
     }
 
+    /// Warns a person of keys that turned out to be one account, once no more join it; to be called now and then, one look at
+    /// an atomic when there is nothing to tell.
+    pub fn tell_of_accounts(&self, now: Time) {
+        // Whoever joins meanwhile sets it again.
+        if self.0.has_joined.swap(false, Ordering::AcqRel) {
+            self.run(now, Stock::tell_of_accounts);
+        }
+    }
+
     /// Takes over what an earlier process remembered: kind, id and value of its facts.
     pub fn restore(&self, facts: &[(String, String, String)], now: Time) {
         self.run(now, |stock, now| stock.restore(facts, now));
@@ -222,6 +238,9 @@ impl KeyPool {
         let warnings = std::mem::take(&mut stock.warnings);
         if !stock.changed.is_empty() {
             self.0.has_facts.store(true, Ordering::Release);
+        }
+        if !stock.joined.is_empty() {
+            self.0.has_joined.store(true, Ordering::Release);
         }
         drop(stock);
         if came_back {

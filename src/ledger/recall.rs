@@ -21,7 +21,7 @@ pub(super) const DISORDER_MS: i64 = 5_000;
 pub struct UsedToday {
     /// Attempts in the UTC day.
     pub attempts: u64,
-    /// Attempts on free models (`:free`) in the UTC day.
+    /// Attempts on free models (`:free`, and the router over them, `openrouter/free`) in the UTC day.
     pub free_today: u64,
     /// Attempts on free models in the current whole minute.
     pub free_minute: u64,
@@ -83,7 +83,8 @@ pub(super) fn used_at(
     let mut used: HashMap<Box<str>, UsedToday> = HashMap::new();
     let Day(day) = now.day();
     let mut statement = database.prepare(
-        "SELECT keys.name, sum(attempts), sum(attempts) FILTER (WHERE models.name LIKE '%:free'), sum(cost)
+        "SELECT keys.name, sum(attempts),
+             sum(attempts) FILTER (WHERE models.name LIKE '%:free' OR models.name = 'openrouter/free'), sum(cost)
          FROM totals JOIN names AS keys ON keys.id = key JOIN names AS models ON models.id = model
          WHERE day = ?1 GROUP BY key",
     )?;
@@ -99,7 +100,7 @@ pub(super) fn used_at(
     }
     let minute = now.0 - now.0.rem_euclid(60_000);
     let mut statement = database.prepare(
-        "SELECT at_ms, keys.name, models.name LIKE '%:free'
+        "SELECT at_ms, keys.name, models.name LIKE '%:free' OR models.name = 'openrouter/free'
          FROM entries CROSS JOIN names AS keys ON keys.id = key CROSS JOIN names AS models ON models.id = model
          ORDER BY entries.id DESC",
     )?;

@@ -24,8 +24,8 @@ pub struct Wanted {
     pub model: Option<String>,
     /// Whether it asks for a stream.
     pub stream: bool,
-    /// Whether every model that `model` and `models` name is free (`OpenRouter` docs, Limits page: ids that
-    /// end in `:free`).
+    /// Whether every model that `model` and `models` name is free: its id ends in `:free` (`OpenRouter` docs, Limits page), or it
+    /// is the router over those, `openrouter/free`.
     pub free: bool,
     /// The conversation it is a turn of, as a hash that lasts as long as this process: `session_id`, the header
     /// `x-session-id` or `prompt_cache_key`, else the model with the first system and the first other message
@@ -73,8 +73,8 @@ pub fn read(body: &[u8], around: &Around<'_>) -> Wanted {
     Wanted {
         stream: seen.stream,
         free: match seen.models {
-            Models::None => model.ends_with(":free"),
-            Models::Free => model.is_empty() || model.ends_with(":free"),
+            Models::None => is_free(model.as_bytes()),
+            Models::Free => model.is_empty() || is_free(model.as_bytes()),
             Models::Paid => false,
         },
         conversation,
@@ -82,6 +82,12 @@ pub fn read(body: &[u8], around: &Around<'_>) -> Wanted {
             && (session.is_some() || seen.cache_key.is_some_and(named) || seen.talk.continues),
         model: seen.model,
     }
+}
+
+/// Whether a model is one of those that all draw on the account's free requests: those whose ids end in `:free` (`OpenRouter`
+/// docs, Limits page), and the router that chooses among them (`OpenRouter`'s page of the model `openrouter/free`).
+fn is_free(model: &[u8]) -> bool {
+    model.ends_with(b":free") || model == b"openrouter/free"
 }
 
 /// Keyed anew in each process, so that nobody can make two conversations collide.
@@ -156,7 +162,7 @@ fn models(scanner: &mut Scanner<'_>) -> Option<Models> {
     scanner.array(|scanner| {
         let mut text = None;
         scanner.text(&mut text)?;
-        let is_free = text.and_then(Text::plain).is_some_and(|text| text.ends_with(b":free"));
+        let is_free = text.and_then(Text::plain).is_some_and(|text| is_free(&text));
         models = if is_free && !matches!(models, Models::Paid) { Models::Free } else { Models::Paid };
         Some(())
     })?;

@@ -114,15 +114,12 @@ impl Events {
         };
         let line = lines.find(tells).unwrap_or_default();
         let mut told = Told { json: Vec::new(), is_over: false };
-        match line.strip_prefix(b"data:") {
-            Some(data) => told.more(data),
-            None => {
-                let is_object = |at: &usize| value(&line[at + b"\"error\"".len()..], b'{').is_some();
-                if let Some(at) = memmem::find_iter(line, b"\"error\"").find(is_object) {
-                    told.json.push(b'{');
-                    told.more(&line[at..]);
-                }
-            }
+        let is_object = |at: &usize| value(&line[at + b"\"error\"".len()..], b'{').is_some();
+        if let Some(data) = line.strip_prefix(b"data:") {
+            told.more(data);
+        } else if let Some(at) = memmem::find_iter(line, b"\"error\"").find(is_object) {
+            told.json.push(b'{');
+            told.more(&line[at..]);
         }
         self.error = Some(Box::new(told));
     }

@@ -1,7 +1,6 @@
 //! What hermux answers for the whole pool where one key's answer would tell of its account alone: `/key`, `/credits`.
 
-use std::collections::HashSet;
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +40,8 @@ const MOST_READ: usize = 64 << 10;
 /// only day whose spending is at hand; `limit` is what is left of the keys' caps with what was spent today.
 ///
 /// To a caller with an `allowance` it tells of its own keys alone, and of its own use where that is bounded: then `limit` is
-/// its `daily_cost`, `usage` what it spent, and no more is left or lasts longer than it may use.
+/// its `daily_cost`, `usage` what it spent, the free requests of a day are its `daily_requests`, and no more is left or lasts
+/// longer than it may use.
 pub(super) fn key_answer(pool: &PoolState, allowance: Option<&Allowance>, now: Time) -> Response<ProxyBody> {
     let terms = allowance.map(|allowance| &allowance.terms);
     let names = terms.and_then(|terms| terms.keys.as_deref());
@@ -51,23 +51,23 @@ pub(super) fn key_answer(pool: &PoolState, allowance: Option<&Allowance>, now: T
         .filter(|key| names.is_none_or(|names| names.iter().any(|name| **name == *key.name)))
         .collect();
     let live: Vec<&KeyState> = its.iter().copied().filter(|key| !waits_for_a_person(key)).collect();
-    let mut free_left = BTreeMap::new();
+    let mut free = BTreeMap::new();
     for key in &live {
         // A key whose account is not known counts as one of its own.
         let account = key.account.as_ref().map_or((false, &key.name), |account| (true, account));
-        match free_left.entry(account) {
-            Entry::Vacant(entry) => drop(entry.insert(key.free_day_left)),
-            Entry::Occupied(mut entry) => {
-                let left = entry.get().or(key.free_day_left);
-                entry.insert(left);
-            }
-        }
+        let (left, limit) = free.entry(account).or_insert((None, None));
+        *left = left.or(key.free_day_left);
+        *limit = limit.or(key.free_day_limit);
     }
+    let all_of = |amounts: Vec<Option<u64>>| {
+        let amounts = amounts.into_iter().collect::<Option<Vec<_>>>().filter(|amounts| !amounts.is_empty());
+        amounts.map(|amounts| amounts.into_iter().fold(0, u64::saturating_add))
+    };
+    let free_limit = all_of(free.values().map(|(_, limit)| *limit).collect());
+    let free_left = all_of(free.values().map(|(left, _)| *left).collect());
     let spent = sum(live.iter().map(|key| key.cost_today));
     let cap_left = live.iter().map(|key| key.cap_left.map(|left| left.max(0))).collect::<Option<Vec<_>>>();
     let cap_left = cap_left.filter(|left| !left.is_empty()).map(|left| sum(left.into_iter()));
-    let free_left = free_left.into_values().collect::<Option<Vec<_>>>().filter(|left| !left.is_empty());
-    let free_left = free_left.map(|left| left.into_iter().fold(0, u64::saturating_add));
     let limit = cap_left.map(|left| left.saturating_add(spent));
     let used = allowance.and_then(|allowance| allowance.used(now)).unwrap_or_default();
     let (limit, cap_left, spent, reset) = match terms.and_then(|terms| terms.daily_cost) {
@@ -77,9 +77,14 @@ pub(super) fn key_answer(pool: &PoolState, allowance: Option<&Allowance>, now: T
         }
         None => (limit, cap_left, spent, None),
     };
-    let requests_left =
-        terms.and_then(|terms| terms.daily_requests).map(|most| most.saturating_sub(used.requests));
-    let free_left = free_left.into_iter().chain(requests_left).min();
+    let free_used = free_limit.zip(free_left).map(|(limit, left)| limit.saturating_sub(left));
+    let (free_limit, free_left, free_used) = match terms.and_then(|terms| terms.daily_requests) {
+        Some(most) => {
+            let left = most.saturating_sub(used.requests);
+            (Some(most), Some(free_left.map_or(left, |free| free.min(left))), Some(used.requests))
+        }
+        None => (free_limit, free_left, free_used),
+    };
     let usage = usd(spent);
     let expires = live.iter().map(|key| key.expires_ms).collect::<Option<Vec<_>>>();
     let expires = expires.and_then(|ends| ends.into_iter().max());
@@ -98,8 +103,8 @@ pub(super) fn key_answer(pool: &PoolState, allowance: Option<&Allowance>, now: T
         "is_management_key": false,
         "is_provisioning_key": false,
         "free_model_daily_requests": {
-            "used": null,
-            "limit": null,
+            "used": free_used,
+            "limit": free_limit,
             "remaining": free_left,
         },
         "creator_user_id": null, "organization_id": null, "workspace_id": null,
@@ -332,6 +337,7 @@ mod tests {
     fn what_an_account_has_is_counted_once_and_what_a_key_has_for_each() {
         let with = |name: &str, account: Option<&str>, free: u64, cap: i64| KeyState {
             free_day_left: Some(free),
+            free_day_limit: Some(50),
             cap_left: Some(cap),
             cost_today: 100_000_000,
             free_tier: Some(true),
@@ -345,7 +351,8 @@ mod tests {
             with("e", None, 50, 0),
         ]);
         assert_eq!(data["label"], "hermux (5 keys)");
-        assert_eq!(data["free_model_daily_requests"]["remaining"], 38 + 4 + 50 + 50);
+        let free = json!({"used": 12 + 46, "limit": 4 * 50, "remaining": 38 + 4 + 50 + 50});
+        assert_eq!(data["free_model_daily_requests"], free);
         assert_eq!(data["limit_remaining"], json!(1.75));
         assert_eq!(data["usage"], json!(0.5));
         assert_eq!(data["limit"], json!(2.25));
@@ -358,7 +365,10 @@ mod tests {
         for field in ["limit", "limit_remaining", "expires_at", "creator_user_id", "organization_id"] {
             assert_eq!(data[field], Value::Null, "{field}");
         }
-        assert_eq!(data["free_model_daily_requests"]["remaining"], Value::Null);
+        assert_eq!(
+            data["free_model_daily_requests"],
+            json!({"used": null, "limit": null, "remaining": null})
+        );
         assert_eq!(data["is_free_tier"], false);
         assert_eq!(answer(Vec::new())["limit_remaining"], Value::Null);
     }
@@ -414,7 +424,7 @@ mod tests {
         let bounded = answer(&bounded);
         assert_eq!((&bounded["limit"], &bounded["limit_remaining"]), (&json!(0.5), &json!(0.3)));
         assert_eq!((&bounded["usage"], &bounded["limit_reset"]), (&json!(0.2), &json!("daily")));
-        assert_eq!(bounded["free_model_daily_requests"]["remaining"], 6);
+        assert_eq!(bounded["free_model_daily_requests"], json!({"used": 1, "limit": 7, "remaining": 6}));
         assert_eq!(bounded["expires_at"], "2027-01-01T00:00:00Z");
     }
 

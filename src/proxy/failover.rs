@@ -283,7 +283,7 @@ impl Failover<'_, '_> {
                 self.refusal = Some(Refusal::SentOnce);
             } else if matches!(next, Next::End) {
                 let tried = vec![(Why::Tried, self.met.len())];
-                self.refuse(Exhausted { until: None, why: tried });
+                self.refuse(Exhausted::for_good(tried));
             }
         }
         next
@@ -468,7 +468,7 @@ impl Failover<'_, '_> {
         }
         granted.lease.unused();
         let why = vec![(Why::Tried, self.met.len())];
-        Err(GaveUp::TooLate(Blocked::Keys(Exhausted { until: None, why })))
+        Err(GaveUp::TooLate(Blocked::Keys(Exhausted::for_good(why))))
     }
 
     /// Goes on when the model is up again; ends where it is not known to be down.
@@ -498,6 +498,10 @@ impl Failover<'_, '_> {
     }
 
     fn give_up(&mut self, gave_up: &GaveUp) {
+        if let GaveUp::Full(full, why) = gave_up {
+            self.refusal = Some(Refusal::full(*full, why, self.now()));
+            return;
+        }
         match gave_up.why() {
             Blocked::Keys(exhausted) => self.refuse(exhausted.clone()),
             Blocked::Model(until) => self.refusal = Some(Refusal::model_down(*until, self.now())),
@@ -511,6 +515,7 @@ impl Failover<'_, '_> {
         {
             tried.0 = blamed;
             exhausted.until = exhausted.until.into_iter().chain(until).min();
+            exhausted.back = exhausted.back.into_iter().chain(until).min();
         }
         self.refusal = Some(Refusal::exhausted(exhausted, self.now()));
     }

@@ -148,6 +148,7 @@ impl Shared {
             changed.into_iter().for_each(note);
         }
         self.affinity.take_facts().into_iter().for_each(note);
+        self.keys.tell_of_accounts(self.clock.now());
     }
 }
 
@@ -294,21 +295,7 @@ impl Worker {
         // An answer that is to be read here must not come compressed.
         let is_read = sees_some || (route.makes.is_some() && !route.inference);
         let plain = is_read.then(|| owned::wanting_plain(&parts.headers, sees_some));
-        let class = match wanted.free {
-            _ if !route.inference => Class::Other,
-            true => Class::Free,
-            false => Class::Paid,
-        };
-        let is_restricted = self.shared.keys.is_restricted();
-        let others = (is_restricted && route.inference)
-            .then(|| allowance::others(&parts.headers, &body, wanted.model.as_deref()))
-            .flatten();
-        let runs = match &others {
-            Some(others) => Runs::Named(others),
-            None if route.inference => Runs::Unseen,
-            None if is_restricted && allowance::may_run_unseen(&parts.method, &route) => Runs::Unseen,
-            None => Runs::Nothing,
-        };
+        let others = self.others(&route, parts, &body, &wanted);
         let target = target(&settings.base, &route, &parts.uri);
         let demand = Demand {
             method: &parts.method,
@@ -317,8 +304,8 @@ impl Worker {
             names_others: marks.names_others,
             access_token,
             inference: route.inference,
-            class,
-            runs,
+            class: class_of(&route, &wanted),
+            runs: self.runs(&route, parts, others.as_deref()),
             conversation: wanted.conversation.filter(|_| settings.affinity),
             continues: wanted.continues,
             asks_around: owner.is_none() && owned::may_ask_around(&parts.method, &route),
@@ -387,6 +374,28 @@ impl Worker {
             model: demand.map(|demand| Arc::clone(&demand.model)),
             what: refusal.message().trim_start_matches("hermux: ").to_owned(),
             status: Some(refusal.status().as_u16()),
+        }
+    }
+
+    /// Which models a request may run besides the one it names first; none where that can't be told, or no key asks for it.
+    fn others(
+        &self,
+        route: &Route<'_>,
+        parts: &Parts,
+        body: &RequestBody,
+        wanted: &Wanted,
+    ) -> Option<Vec<String>> {
+        let is_asked_for = route.inference && self.shared.keys.is_restricted();
+        is_asked_for.then(|| allowance::others(&parts.headers, body, wanted.model.as_deref())).flatten()
+    }
+
+    fn runs<'a>(&self, route: &Route<'_>, parts: &Parts, others: Option<&'a [String]>) -> Runs<'a> {
+        let may_run_unseen =
+            || self.shared.keys.is_restricted() && allowance::may_run_unseen(&parts.method, route);
+        match others {
+            Some(others) => Runs::Named(others),
+            None if route.inference || may_run_unseen() => Runs::Unseen,
+            None => Runs::Nothing,
         }
     }
 
@@ -488,6 +497,15 @@ impl Worker {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         Some(response)
+    }
+}
+
+/// Which of a key's quotas a request draws on.
+fn class_of(route: &Route<'_>, wanted: &Wanted) -> Class {
+    match wanted.free {
+        _ if !route.inference => Class::Other,
+        true => Class::Free,
+        false => Class::Paid,
     }
 }
 

@@ -5,6 +5,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICAT
 use http::{HeaderValue, Response, StatusCode};
 
 use super::headers::{X_HERMUX_ATTEMPTS, number};
+use super::room::{Blocked, Full, ROOM_FOR_ALL, ROOM_FOR_CALLER};
 use crate::access::Denied;
 use crate::access::allowance::{Bound, Over};
 use crate::clock::Time;
@@ -50,6 +51,8 @@ pub(super) enum Refusal {
     },
     /// The model fails upstream, and is asked again in so many seconds.
     ModelDown(u64),
+    /// As many wait already as may, for what comes back in so many seconds.
+    Full(Full, u64),
     /// The key it went out with could not serve it, and it can't be sent again with another.
     SentOnce,
     /// Upstream gave no answer: whether it was too late, and a sentence.
@@ -99,36 +102,20 @@ fn seconds(until: Time, now: Time) -> u64 {
     until.since(now).as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
-/// Whether what keeps a key from serving ends only when somebody does something, as far as a caller may wait for it.
-fn needs_person(why: Why) -> bool {
-    match why {
-        Why::NoCredits
-        | Why::CapForGood
-        | Why::Refused
-        | Why::Expired
-        | Why::Management
-        | Why::Disabled
-        | Why::Models
-        | Why::Tried
-        | Why::Bound
-        | Why::Caller => true,
-        Why::FreeMinute
-        | Why::FreeDay
-        | Why::Cap
-        | Why::Probing
-        | Why::InFlight
-        | Why::Unidentified
-        | Why::DailyRequests
-        | Why::DailyCost => false,
-    }
-}
-
 impl Refusal {
     pub(super) fn exhausted(exhausted: Exhausted, now: Time) -> Self {
-        let Exhausted { until, why } = exhausted;
         // What is only probed now and then needs a person all the same.
-        let until = until.filter(|_| !why.iter().all(|(why, _)| needs_person(*why)));
-        Self::Exhausted { after: until.map(|until| seconds(until, now)), why }
+        let Exhausted { back, why, .. } = exhausted;
+        Self::Exhausted { after: back.map(|back| seconds(back, now)), why }
+    }
+
+    /// Because so many wait already.
+    pub(super) fn full(full: Full, why: &Blocked, now: Time) -> Self {
+        let back = match why {
+            Blocked::Keys(exhausted) => exhausted.back.or(exhausted.until),
+            Blocked::Model(until) => Some(*until),
+        };
+        Self::Full(full, back.map_or(1, |back| seconds(back, now)))
     }
 
     pub(super) fn model_down(until: Time, now: Time) -> Self {
@@ -143,7 +130,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Refusal::Exhausted { after, .. } => *after,
-            Refusal::ModelDown(after) | Refusal::Over(_, after) => Some(*after),
+            Refusal::ModelDown(after) | Refusal::Over(_, after) | Refusal::Full(_, after) => Some(*after),
             Refusal::SentOnce => Some(1),
             _ => None,
         }
@@ -155,6 +142,7 @@ impl Refusal {
             // Not 503: OpenRouter's own libraries would ask again for an hour.
             Refusal::Exhausted { after: Some(_), .. }
             | Refusal::ModelDown(_)
+            | Refusal::Full(..)
             | Refusal::SentOnce
             | Refusal::Over(..) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Exhausted { after: None, why } if mostly(why) == Some(Why::NoCredits) => {
@@ -238,6 +226,13 @@ impl Refusal {
             }
             Refusal::ModelDown(after) => {
                 format!("hermux: the model fails upstream and is asked again in {after} s")
+            }
+            Refusal::Full(full, after) => {
+                let who = match full {
+                    Full::OfAll => format!("{ROOM_FOR_ALL} requests wait"),
+                    Full::OfCaller => format!("{ROOM_FOR_CALLER} requests of this caller wait"),
+                };
+                format!("hermux: {who} already, and no more may; what they wait for is back in {after} s at the earliest")
             }
             Refusal::SentOnce => {
                 "hermux: the key that was chosen can't serve this request, which is too large to be kept and sent with \
@@ -326,9 +321,10 @@ mod tests {
 
     const NOW: Time = Time(1_700_000_000_000);
 
-    fn exhausted(until: Option<i64>, why: &[(Why, usize)]) -> Refusal {
-        let until = until.map(|after| Time(NOW.0 + after));
-        Refusal::exhausted(Exhausted { until, why: why.to_vec() }, NOW)
+    fn exhausted(back: Option<i64>, why: &[(Why, usize)]) -> Refusal {
+        // A probe that is due before it is no return.
+        let back = back.map(|after| Time(NOW.0 + after));
+        Refusal::exhausted(Exhausted { until: Some(NOW), back, why: why.to_vec() }, NOW)
     }
 
     #[test]

@@ -107,12 +107,21 @@ pub enum Blocked {
 /// Why a request waits no longer, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GaveUp {
-    /// Too many wait already, of all or of this caller.
-    Full(Blocked),
+    /// Too many wait already.
+    Full(Full, Blocked),
     /// It cannot be served while its patience lasts, as far as is known.
     TooLate(Blocked),
     /// It waited as long as it may.
     Patience(Blocked),
+}
+
+/// For whom the room is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// For everybody: [`ROOM_FOR_ALL`] wait.
+    OfAll,
+    /// For this caller: [`ROOM_FOR_CALLER`] of it wait.
+    OfCaller,
 }
 
 /// The waiting room at one moment.
@@ -138,7 +147,9 @@ impl Blocked {
     fn outlasts(&self, deadline: Time) -> bool {
         match self {
             // Somebody else's attempt decides, and rouses those who wait.
-            Self::Keys(Exhausted { until: None, why }) => !why.iter().any(|(why, _)| *why == Why::Probing),
+            Self::Keys(Exhausted { until: None, why, .. }) => {
+                !why.iter().any(|(why, _)| *why == Why::Probing)
+            }
             Self::Keys(Exhausted { until: Some(until), .. }) | Self::Model(until) => *until > deadline,
         }
     }
@@ -149,7 +160,7 @@ impl GaveUp {
     #[must_use]
     pub fn why(&self) -> &Blocked {
         match self {
-            Self::Full(why) | Self::TooLate(why) | Self::Patience(why) => why,
+            Self::Full(_, why) | Self::TooLate(why) | Self::Patience(why) => why,
         }
     }
 }
@@ -260,8 +271,8 @@ impl<K: Keys> Inner<K> {
         if patience.is_zero() || why.outlasts(ends) {
             return self.at_last(&need, why, now).map(Received::Granted).map_err(GaveUp::TooLate);
         }
-        if queue.is_full(caller) {
-            return Err(GaveUp::Full(why));
+        if let Some(full) = queue.full(caller) {
+            return Err(GaveUp::Full(full, why));
         }
         // When a model that is down comes back nobody knows, so that nothing is forecast for it.
         if matches!(why, Blocked::Keys(_))
@@ -392,7 +403,7 @@ impl<K: Keys> Place<K> {
                 self.room.at_last(&need, why, self.room.clock.now()).map_err(GaveUp::Patience)
             }
             // Only after a look that broke off in the middle.
-            (None, None) => Err(GaveUp::Patience(Blocked::Keys(Exhausted { until: None, why: Vec::new() }))),
+            (None, None) => Err(GaveUp::Patience(Blocked::Keys(Exhausted::for_good(Vec::new())))),
         };
         self.room.leave(queue);
         result

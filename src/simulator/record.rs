@@ -148,7 +148,10 @@ pub enum Outcome {
     Cut,
 }
 
-/// All attempts, the newest `limit` of them.
+/// So many attempts under way are remembered beyond the limit: faults go by what is remembered of an attempt.
+const UNDER_WAY: usize = 1_000;
+
+/// All attempts, the newest `limit` of them, and those before that wait for their answer.
 #[derive(Debug)]
 pub(super) struct Records {
     kept: Mutex<Kept>,
@@ -179,7 +182,10 @@ impl Records {
     /// Adds an attempt and gives it its number.
     pub(super) fn add(&self, mut attempt: Attempt) -> usize {
         let mut kept = self.lock();
-        if kept.list.len() == kept.limit {
+        let is_over = |attempt: &Attempt| attempt.answered.is_some() || attempt.outcome.is_some();
+        while kept.list.len() >= kept.limit
+            && (kept.list.len() >= kept.limit + UNDER_WAY || kept.list.front().is_some_and(is_over))
+        {
             kept.list.pop_front();
             kept.first += 1;
         }

@@ -44,7 +44,7 @@ pub struct Scenario {
     pub quirks: Vec<Quirk>,
     /// How many bytes of each request's body are remembered.
     pub keep_body: usize,
-    /// How many attempts are remembered; the oldest are forgotten first.
+    /// How many attempts are remembered, besides those that wait for their answer; the oldest are forgotten first.
     pub keep_attempts: usize,
 }
 

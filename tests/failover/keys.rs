@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use hermux::clock::Clock;
+
 use super::{
     BUSY, CAP, DOWN, FREE_MINUTE, NO_CREDITS, REFUSED, attempts, bad_first, chat, fails_first, start,
 };
 use crate::support::hermux::{answer, secret, write_private};
-use crate::support::{Hermux, Request, Setup, TOKEN, Upstream, samples};
+use crate::support::{Hermux, Request, Setup, TOKEN, Upstream, eventually, samples};
 
 const UNIDENTIFIED: (u16, &str) = (429, r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#);
 
@@ -327,4 +329,65 @@ fn as_many_keys_as_a_request_tries_are_enough_for_an_outage() {
     let burned = upstream.requests() - 20;
     assert!(burned <= 5 * 8, "the model counts as down after five: {burned}");
     assert_eq!(resting(), 0);
+}
+
+#[test]
+fn what_needs_a_person_is_no_return() {
+    const DAILY: (u16, &str) =
+        (403, r#"{"error":{"message":"Key limit exceeded (daily limit)","code":403}}"#);
+    let upstream = Upstream::answering(|exchange| {
+        let (status, body) = if exchange.key() == secret(1) { REFUSED } else { DAILY };
+        exchange.json(status, body);
+    });
+    let hermux = start(&upstream, 2);
+    for _ in 0..2 {
+        let answer = hermux.ask(&chat());
+        let now = Clock::system().now();
+        let to_midnight = now.day().next().start().since(now).as_secs();
+        let after: u64 = answer.head.header("retry-after").expect("it says when").parse().unwrap();
+        assert!(after.abs_diff(to_midnight) <= 5, "{after} is not the end of the day, {to_midnight}");
+        let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("the first is back in {after} s")), "{message}");
+        assert!(message.contains("refused by OpenRouter"), "{message}");
+    }
+    assert_eq!(upstream.requests(), 2);
+}
+
+#[test]
+fn who_finds_the_waiting_room_full_is_told_so() {
+    let upstream = Upstream::answering(|mut exchange| {
+        exchange.body();
+        let body = r#"{"error":{"code":402,"message":"This request would exceed your available credits given your current in-flight requests.","metadata":{"limit_source":"openrouter_in_flight_budget"}}}"#;
+        let length = body.len();
+        exchange.wire.send(format!(
+            "HTTP/1.1 402 Held\r\ncontent-type: application/json\r\nretry-after: 40\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        exchange.keep();
+    });
+    let hermux = start(&upstream, 1);
+    let waits: Vec<_> = (0..100).map(|_| hermux.send(&Request::chat(false))).collect();
+    eventually("all of them wait", || {
+        let setup = hermux.setup();
+        let list = setup.command().args(["keys", "list", "--json", "--data-dir"]).arg(setup.data()).output();
+        let list: serde_json::Value = serde_json::from_slice(&list.unwrap().stdout).unwrap();
+        (list["server"]["waiting"] == 100).then_some(())
+    });
+    let answer = hermux.ask(&Request::chat(false));
+    assert_eq!(answer.status(), 429);
+    let after: u64 = answer.head.header("retry-after").expect("it says when").parse().unwrap();
+    assert!((1..=40).contains(&after), "{after}");
+    let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("hermux: 100 requests of this caller wait already"), "{message}");
+    drop(waits);
+}
+
+#[test]
+fn the_router_over_free_models_draws_on_the_free_requests() {
+    let upstream = fails_first(usize::MAX, FREE_MINUTE);
+    let hermux = start(&upstream, 2);
+    for _ in 0..3 {
+        assert_eq!(ask_for(&hermux, "openrouter/free"), 429);
+        assert_eq!(ask_for(&hermux, "acme/small:free"), 429);
+    }
+    assert_eq!(upstream.requests(), 2, "each account's windows are met once");
 }

@@ -36,6 +36,20 @@ fn a_reload_with_a_bad_column_leaves_the_last_good_keys_in_force() {
     assert_eq!(hermux.ask(&Request::chat(false)).key_name(), "key-9");
 }
 
+const CHAT: &str = "/v1/chat/completions";
+/// What may run other models than those of `a/`, or can't be told not to.
+const OTHERS: [(&str, &str); 9] = [
+    (CHAT, r#"{"models":["b/y"]}"#),
+    (CHAT, r#"{"models":["a/x","b/y"]}"#),
+    (CHAT, r#"{"model":"a/x","models":["b/y"]}"#),
+    (CHAT, r#"{"model":"b/y","model":"a/x"}"#),
+    (CHAT, r#"{"model":"a/x","plugins":[{"id":"fusion","model":"b/y"}]}"#),
+    (CHAT, r#"{"messages":[]}"#),
+    ("/v1/messages", "no JSON"),
+    ("/v1/batches", r#"{"model":"b/y","requests":[]}"#),
+    ("/v1/chat/completions/", r#"{"model":"b/y"}"#),
+];
+
 #[test]
 fn a_key_of_some_models_is_lent_for_nothing_that_may_run_others() {
     let upstream = Upstream::answering(|exchange| exchange.json(200, samples::CHAT));
@@ -45,18 +59,6 @@ fn a_key_of_some_models_is_lent_for_nothing_that_may_run_others() {
     let hermux = setup.start();
     let ask =
         |path: &str, body: &str| hermux.ask(&Request::post(path, body).header("X-HERMUX-Max-Wait", "0"));
-    const CHAT: &str = "/v1/chat/completions";
-    const OTHERS: [(&str, &str); 9] = [
-        (CHAT, r#"{"models":["b/y"]}"#),
-        (CHAT, r#"{"models":["a/x","b/y"]}"#),
-        (CHAT, r#"{"model":"a/x","models":["b/y"]}"#),
-        (CHAT, r#"{"model":"b/y","model":"a/x"}"#),
-        (CHAT, r#"{"model":"a/x","plugins":[{"id":"fusion","model":"b/y"}]}"#),
-        (CHAT, r#"{"messages":[]}"#),
-        ("/v1/messages", "no JSON"),
-        ("/v1/batches", r#"{"model":"b/y","requests":[]}"#),
-        ("/v1/chat/completions/", r#"{"model":"b/y"}"#),
-    ];
     for (path, body) in OTHERS {
         let refused = ask(path, body);
         assert_eq!(refused.status(), 403, "{path} {body}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hermux::simulator::{Attempt, Fault, Key, Scenario, Simulator, Then};
+use hermux::simulator::{Account, Attempt, Fault, Key, Scenario, Simulator, Then};
 use http::header::AUTHORIZATION;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
@@ -67,6 +67,20 @@ fn each_key_is_asked_about_once_and_at_most_five_a_second() {
     // That there is no further one: the thirteenth would have come with the next turn.
     let more = simulator.wait_for(|attempts| questions(attempts).len() > NAMES.len(), Duration::from_secs(1));
     assert!(!more, "nothing more is asked for a while");
+}
+
+#[test]
+fn keys_of_one_account_are_warned_of_once_for_all_of_them() {
+    let account = |scenario: Scenario| {
+        let keys = NAMES.iter().fold(Account::new("one"), |account, name| account.key(Key::new(name)));
+        Scenario { accounts: vec![keys], ..scenario }
+    };
+    let (simulator, setup) = scene(&NAMES, account);
+    let hermux = setup.polling().start();
+    wait_for(&simulator, NAMES.len());
+    hermux.wait_for_line("these 12 keys are one account: they add no free quota: ");
+    let warnings = hermux.lines().iter().filter(|line| line.contains("are one account")).count();
+    assert_eq!(warnings, 1, "they were learned of one after the other");
 }
 
 #[test]

@@ -314,7 +314,7 @@ impl Stock {
             }
         }
         for account in 0..self.accounts.len() {
-            self.warn_of(account);
+            self.warn_of(account, now);
             self.came_back |= self.refresh_account(account, now);
         }
     }

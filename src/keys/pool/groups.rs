@@ -1,10 +1,15 @@
 //! Which keys are one account, as the operator says or as it turns out.
 
+use std::time::Duration;
+
 use super::super::state::Fact;
 use super::account::{Account, AccountId};
 use super::slot::Slot;
 use super::stock::{Changed, Stock};
 use crate::clock::Time;
+
+/// When no key joined another's account for so long, all that will for now have: a round of questions asks five a second.
+const SETTLED: Duration = Duration::from_secs(3);
 
 impl Slot {
     /// What names its account: the operator, else `GET /key`, else an error.
@@ -139,22 +144,41 @@ impl Stock {
         self.refresh_account(old, now);
     }
 
-    /// Tells, once for each number of them, that keys turned out to be one account.
-    pub(super) fn warn_of(&mut self, account: usize) {
-        if !matches!(self.accounts[account].id, Some(AccountId::Learned(_))) {
+    /// Notes that keys may have turned out to be one account, which is to be told of when no more join.
+    pub(super) fn warn_of(&mut self, account: usize, now: Time) {
+        if self.shared_by(account).is_some() {
+            if !self.joined.contains(&account) {
+                self.joined.push(account);
+            }
+            self.settles = now.after(SETTLED);
+        }
+    }
+
+    /// Tells, once for each number of them, of the keys that turned out to be one account, where that has settled.
+    pub(super) fn tell_of_accounts(&mut self, now: Time) {
+        // The clock may have been set back.
+        if now < self.settles && self.settles <= now.after(SETTLED) {
             return;
         }
-        let mut keys = self.accounts[account].keys.clone();
+        for account in std::mem::take(&mut self.joined) {
+            let Some(names) = self.shared_by(account) else { continue };
+            let count = names.len();
+            let names = names.join(", ");
+            self.warnings
+                .push(format!("these {count} keys are one account: they add no free quota: {names}"));
+            self.accounts[account].warned = count;
+        }
+    }
+
+    /// The names of the keys that are one account, as was learned of more than were told of.
+    fn shared_by(&self, account: usize) -> Option<Vec<&str>> {
+        let Account { id: Some(AccountId::Learned(_)), keys, warned, .. } = &self.accounts[account] else {
+            return None;
+        };
+        let mut keys = keys.clone();
         keys.retain(|&at| self.slots[at].is_listed);
         keys.sort_unstable();
         let names: Vec<&str> = keys.iter().map(|&at| self.slots[at].key.name().as_str()).collect();
-        if names.len() > self.accounts[account].warned.max(1) {
-            self.warnings.push(format!(
-                "these {} keys are one account: they add no free quota: {}",
-                names.len(),
-                names.join(", ")
-            ));
-            self.accounts[account].warned = names.len();
-        }
+        (names.len() > (*warned).max(1)).then_some(names)
     }
 }

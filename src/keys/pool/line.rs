@@ -37,8 +37,8 @@ pub(super) struct Line {
     ranks: BTreeMap<Rank, Vec<usize>>,
     /// Emptied groups, so that a new rank costs no allocation.
     spare: Vec<Vec<usize>>,
-    /// Those that may not, by when they may.
-    held: BTreeSet<(Ends, usize)>,
+    /// Those that may not, by when they may; those whose return needs a person, and who are only tried before it, apart.
+    held: [BTreeSet<(Ends, usize)>; 2],
     /// How many are held by what.
     why: BTreeMap<Why, usize>,
     /// None that is held comes back before.
@@ -53,7 +53,7 @@ impl Line {
         Self {
             ranks: BTreeMap::new(),
             spare: Vec::with_capacity(SPARE),
-            held: BTreeSet::new(),
+            held: [const { BTreeSet::new() }; 2],
             why: BTreeMap::new(),
             next: Time(i64::MAX),
             places: vec![(Standing::Absent, 0); slots],
@@ -76,7 +76,7 @@ impl Line {
             Standing::Absent => {}
             Standing::Lendable(rank) => self.enter(at, rank),
             Standing::Held(hold) => {
-                self.held.insert((hold.ends, at));
+                self.held[usize::from(hold.why.needs_person())].insert((hold.ends, at));
                 *self.why.entry(hold.why).or_default() += 1;
                 if let Ends::At(time) = hold.ends {
                     self.next = self.next.min(time);
@@ -110,8 +110,9 @@ impl Line {
         if now < self.next {
             return None;
         }
-        let first = self.held.range((Ends::At(Time(i64::MIN)), 0)..).next().copied();
-        match first {
+        let first =
+            |held: &BTreeSet<(Ends, usize)>| held.range((Ends::At(Time(i64::MIN)), 0)..).next().copied();
+        match self.held.iter().filter_map(first).min() {
             Some((Ends::At(time), at)) if time <= now => Some(at),
             first => {
                 self.next = match first {
@@ -123,10 +124,15 @@ impl Line {
         }
     }
 
-    /// When the first of those that are held comes back.
-    pub(super) fn first_back(&self, now: Time) -> Option<Time> {
-        let first = |from| self.held.range((from, 0)..).next().and_then(|(ends, _)| ends.moment(now));
-        first(Ends::Soon).into_iter().chain(first(Ends::At(Time(i64::MIN)))).min()
+    /// When the first of those that are held comes back, or may be tried again; and when the first does that needs no person.
+    pub(super) fn first_back(&self, now: Time) -> (Option<Time>, Option<Time>) {
+        let [back, tried] = [0, 1].map(|of| {
+            let first = |from| {
+                self.held[of].range((from, 0)..).next().and_then(|(ends, _): &(Ends, _)| ends.moment(now))
+            };
+            first(Ends::Soon).into_iter().chain(first(Ends::At(Time(i64::MIN)))).min()
+        });
+        (back.into_iter().chain(tried).min(), back)
     }
 
     /// What holds how many.
@@ -136,7 +142,8 @@ impl Line {
 
     /// The slots that may be lent now, and those that come back before `until`.
     pub(super) fn before(&self, until: Time) -> impl Iterator<Item = usize> {
-        let held = self.held.range((Bound::Unbounded, Bound::Excluded((Ends::At(until), 0))));
+        let before = (Bound::Unbounded, Bound::Excluded((Ends::At(until), 0)));
+        let held = self.held.iter().flat_map(move |held| held.range(before));
         self.ranks.values().flatten().copied().chain(held.map(|(_, at)| *at))
     }
 
@@ -162,7 +169,7 @@ impl Line {
             Standing::Absent => {}
             Standing::Lendable(rank) => self.leave_group(rank, place),
             Standing::Held(hold) => {
-                self.held.remove(&(hold.ends, at));
+                self.held[usize::from(hold.why.needs_person())].remove(&(hold.ends, at));
                 if let Some(count) = self.why.get_mut(&hold.why) {
                     *count -= 1;
                     if *count == 0 {
@@ -228,8 +235,10 @@ mod tests {
         assert_eq!(line.due(Time(i64::MAX)), None, "the others wait for somebody");
         assert_eq!(line.why().collect::<Vec<_>>(), [(Why::Cap, 2)]);
         assert_eq!(line.before(Time(0)).count(), 3);
-        assert_eq!(line.first_back(Time(0)), Some(Time(1_000)));
+        assert_eq!(line.first_back(Time(0)), (Some(Time(1_000)), Some(Time(1_000))));
+        line.put(1, Standing::Held(Hold::new(Why::Refused, Ends::At(Time(998)))));
+        assert_eq!(line.first_back(Time(0)), (Some(Time(998)), Some(Time(1_000))), "a probe is no return");
         line.put(1, held(Ends::At(Time(999))));
-        assert_eq!(line.first_back(Time(0)), Some(Time(999)));
+        assert_eq!(line.first_back(Time(0)), (Some(Time(999)), Some(Time(999))));
     }
 }

@@ -168,7 +168,7 @@ impl Stock {
         self.slots[lent.slot].known.said = Some(user_id.into());
         self.regroup(lent.slot, now);
         self.mark_key(lent.slot);
-        self.warn_of(self.account_of(lent));
+        self.warn_of(self.account_of(lent), now);
     }
 
     /// `GET /key` told about a key.
@@ -191,7 +191,7 @@ impl Stock {
         self.mark_key(at);
         self.mark_account(place);
         self.came_back |= self.refresh(at, now) | self.refresh_account(place, now);
-        self.warn_of(place);
+        self.warn_of(place, now);
     }
 
     fn learn_free(&mut self, place: usize, told: &Told, asked: Time, now: Time) {

@@ -43,6 +43,9 @@ pub(super) struct Stock {
     pub(super) came_back: bool,
     /// What is to be remembered anew since the last look.
     pub(super) changed: Vec<Changed>,
+    /// Accounts that keys joined, which a person is to be told of, and when that has settled.
+    pub(super) joined: Vec<usize>,
+    pub(super) settles: Time,
     /// What is to be told to a person since the last look.
     pub(super) warnings: Vec<String>,
     /// What was remembered of keys that are not in the file.
@@ -94,6 +97,8 @@ impl Stock {
             firsts: VecDeque::new(),
             came_back: false,
             changed: Vec::new(),
+            joined: Vec::new(),
+            settles: now,
             warnings: Vec::new(),
             unclaimed: HashMap::new(),
             absent: (now.day(), HashMap::new()),

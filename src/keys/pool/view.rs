@@ -68,7 +68,8 @@ impl Stock {
         let Some(line) = &self.lines[class as usize] else {
             return Tally::default().exhausted(Why::Bound, 0);
         };
-        Exhausted { until: line.first_back(now), why: sorted(line.why().collect()) }
+        let (until, back) = line.first_back(now);
+        Exhausted { until, back, why: sorted(line.why().collect()) }
     }
 
     fn look_at_each(&self, need: &Need<'_>, now: Time) -> Exhausted {
@@ -267,6 +268,7 @@ impl Numbers {
 struct Tally {
     keys: usize,
     first: Option<Time>,
+    back: Option<Time>,
     why: std::collections::BTreeMap<Why, usize>,
 }
 
@@ -274,7 +276,9 @@ impl Tally {
     fn add(&mut self, hold: Option<Hold>, now: Time) {
         self.keys += 1;
         if let Some(hold) = hold {
-            self.first = self.first.into_iter().chain(hold.ends.moment(now)).min();
+            let moment = hold.ends.moment(now);
+            self.first = self.first.into_iter().chain(moment).min();
+            self.back = self.back.into_iter().chain(moment.filter(|_| !hold.why.needs_person())).min();
             *self.why.entry(hold.why).or_default() += 1;
         }
     }
@@ -284,7 +288,7 @@ impl Tally {
         if others > 0 {
             self.why.insert(why, others);
         }
-        Exhausted { until: self.first, why: sorted(self.why.into_iter().collect()) }
+        Exhausted { until: self.first, back: self.back, why: sorted(self.why.into_iter().collect()) }
     }
 }
 

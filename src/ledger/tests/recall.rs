@@ -172,3 +172,16 @@ fn the_newest_generations_are_found_again_with_their_keys() {
     assert_eq!(ledger.generations(2), [pair("gen-1", "b"), pair("gen-3", "b")]);
     assert_eq!(ledger.generations(9)[0], pair("gen-0", "a"));
 }
+
+#[test]
+fn attempts_on_free_models_are_found_again_by_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), noon()).unwrap();
+    let now = noon().now();
+    for model in ["a/b:free", "openrouter/free", "a/b", "openrouter/auto", ""] {
+        let model = Arc::from(model);
+        ledger.entry(Opening { model, ..opening(&ledger, "key", now) }).finish(Outcome::Complete);
+    }
+    assert!(ledger.flush(LONG));
+    assert_eq!(ledger.used_at(now)["key"], UsedToday { attempts: 5, free_today: 2, free_minute: 2, cost: 0 });
+}

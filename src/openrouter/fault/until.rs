@@ -22,6 +22,10 @@ const SEEMING_MS: u64 = 2_000;
 /// Clocks that differ by more are not believed to: then `Date` is none of a clock, milliseconds.
 const MOST_MS: u64 = 86_400_000;
 
+/// A turn of a window that passed this long ago at most may be a matter of two clocks where no `Date` tells of them,
+/// milliseconds.
+const JUST_NOW_MS: i64 = 15_000;
+
 /// When what `kind` tells of ends; at least one second ahead. None where no time ends it, or none is known.
 pub(super) fn until(kind: Kind, error: &ErrorSaid, headers: &HeaderMap, now: Time) -> Option<Time> {
     if !ends_by_itself(kind) {
@@ -44,10 +48,15 @@ fn ahead(headers: &HeaderMap, now: Time) -> i64 {
 fn until_there(kind: Kind, error: &ErrorSaid, headers: &HeaderMap, now: Time) -> Option<Time> {
     // Nothing but a cap lasts longer than the UTC day: a later hint is a mistake or another's.
     let latest = if matches!(kind, Kind::KeyCap(_)) { Time(i64::MAX) } else { Period::Daily.end(now) };
+    // A window that is used up has not turned; one that turned just now did so by another clock.
+    let earliest = match kind {
+        Kind::FreePerMinute { .. } | Kind::FreePerDay { .. } => Time(now.0.saturating_sub(JUST_NOW_MS)),
+        _ => Time(i64::MIN),
+    };
     hints(error, headers, now)
         .into_iter()
         .flatten()
-        .find(|hint| *hint <= latest)
+        .find(|hint| (earliest..=latest).contains(hint))
         .or_else(|| implied(kind, now))
         .map(|at| at.max(now.after(SHORTEST)))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Blocked, GaveUp, ROOM_FOR_ALL, ROOM_FOR_CALLER, RoomState};
+use super::{Blocked, Full, GaveUp, ROOM_FOR_ALL, ROOM_FOR_CALLER, RoomState};
 use crate::clock::Time;
 use crate::keys::KeyName;
 use crate::keys::need::{Bind, Class, Exhausted, Need, Runs, Tried};
@@ -192,9 +192,12 @@ impl<G> Queue<G> {
     }
 
     /// Whether there is no room for one more of this caller.
-    pub(super) fn is_full(&self, caller: &str) -> bool {
+    pub(super) fn full(&self, caller: &str) -> Option<Full> {
         let own = self.turns.iter().find(|turn| *turn.caller == *caller).map_or(0, |turn| turn.waiters.len());
-        self.waiting >= ROOM_FOR_ALL || own >= ROOM_FOR_CALLER
+        if self.waiting >= ROOM_FOR_ALL {
+            return Some(Full::OfAll);
+        }
+        (own >= ROOM_FOR_CALLER).then_some(Full::OfCaller)
     }
 
     /// How many leases it takes until a new request of `caller` has one: all of its own that wait for the same are
@@ -256,7 +259,7 @@ impl<G> Queue<G> {
         let why = self.why(&waiter.group).cloned();
         self.forget(&waiter);
         // Of each group for which somebody waits, it is known what holds it.
-        Some((waiter.need, why.unwrap_or(Blocked::Keys(Exhausted { until: None, why: Vec::new() }))))
+        Some((waiter.need, why.unwrap_or(Blocked::Keys(Exhausted::for_good(Vec::new())))))
     }
 
     /// The result of a request, once; none while it waits.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{Blocked, GaveUp, Granted, Keys, ROOM_FOR_ALL, ROOM_FOR_CALLER, Room};
+use super::{Blocked, Full, GaveUp, Granted, Keys, ROOM_FOR_ALL, ROOM_FOR_CALLER, Room};
 use crate::clock::{Clock, Time};
 use crate::keys::breaker::{Admission, Breakers};
 use crate::keys::need::{Bind, Class, Exhausted, Need, Runs, Tried, Why};
@@ -69,7 +69,7 @@ impl Keys for Pool {
         if books.stock == 0 || books.closed.contains(need.model) {
             books.refused += 1;
             let why = if books.until.is_some() { Why::FreeMinute } else { Why::Refused };
-            return Err(Exhausted { until: books.until, why: vec![(why, 1)] });
+            return Err(Exhausted { until: books.until, back: books.until, why: vec![(why, 1)] });
         }
         books.stock -= 1;
         Ok(PoolLease(self.clone()))
@@ -350,13 +350,13 @@ async fn the_room_is_bounded_for_each_and_for_all() {
     let world = World::new();
     let mut waits = world.requests("ann", ROOM_FOR_CALLER);
     let result = world.request("ann", ROOM_FOR_CALLER).await.unwrap();
-    assert!(matches!(result, Err(GaveUp::Full(_))), "{result:?}");
+    assert!(matches!(result, Err(GaveUp::Full(Full::OfCaller, _))), "{result:?}");
     for caller in 1..ROOM_FOR_ALL / ROOM_FOR_CALLER {
         waits.extend(world.requests(&format!("caller {caller}"), ROOM_FOR_CALLER));
     }
     assert_eq!(world.room.state().waiting, ROOM_FOR_ALL);
     let result = world.request("bob", 0).await.unwrap();
-    assert!(matches!(result, Err(GaveUp::Full(_))), "{result:?}");
+    assert!(matches!(result, Err(GaveUp::Full(Full::OfAll, _))), "{result:?}");
 }
 
 #[tokio::test(start_paused = true)]

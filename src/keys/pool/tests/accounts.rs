@@ -316,15 +316,35 @@ fn the_column_outweighs_what_is_learned() {
 }
 
 #[test]
-fn keys_of_one_account_are_told_of_once_for_each_number_of_them() {
-    let pool = pool(&["ann", "bob", "cy"]);
-    let learn = |key: &str, account: &str| {
+fn keys_of_one_account_are_told_of_once_when_no_more_join() {
+    let pool = pool(&["ann", "bob", "cy", "dee"]);
+    let learn = |key: &str, account: &str, now: Time| {
         let mut stock = pool.lock();
         let at = stock.by_name[&name(key)];
-        stock.learn(at, &owned_by(account), Question { asked: NOON, spent: 0 }, NOON);
+        stock.learn(at, &owned_by(account), Question { asked: now, spent: 0 }, now);
+    };
+    let told = |now: Time| {
+        let mut stock = pool.lock();
+        stock.tell_of_accounts(now);
         std::mem::take(&mut stock.warnings)
     };
-    assert!(learn("ann", "x").is_empty() && learn("cy", "x").len() == 1 && learn("ann", "x").is_empty());
-    assert_eq!(learn("bob", "x"), ["these 3 keys are one account: they add no free quota: ann, bob, cy"]);
-    assert!(learn("cy", "y").is_empty() && learn("cy", "x").is_empty());
+    // One after the other, as they are asked about.
+    for (after, key) in [(0, "ann"), (1, "cy"), (3, "bob")] {
+        learn(key, "x", noon(after * SECOND));
+        assert!(told(noon(after * SECOND)).is_empty());
+    }
+    assert!(told(noon(6 * SECOND - 1)).is_empty());
+    let three = ["these 3 keys are one account: they add no free quota: ann, bob, cy"];
+    assert_eq!(told(noon(6 * SECOND)), three);
+    learn("ann", "x", noon(7 * SECOND));
+    assert!(told(noon(MINUTE)).is_empty(), "once");
+    learn("dee", "x", noon(MINUTE));
+    learn("cy", "y", noon(MINUTE));
+    assert!(told(noon(2 * MINUTE)).is_empty(), "no more than before");
+    learn("cy", "x", noon(2 * MINUTE));
+    // The clock was set back.
+    assert_eq!(
+        told(noon(-HOUR)),
+        ["these 4 keys are one account: they add no free quota: ann, bob, cy, dee"]
+    );
 }

@@ -125,7 +125,7 @@ fn a_key_is_lent_for_the_models_it_may_serve() {
     assert!((0..10).all(|_| who("x/1").unwrap() == "a"));
     assert!((0..10).all(|_| who("x/1:free").unwrap() == "b" || who("y/2").unwrap() == "b"));
     for _ in 0..2 {
-        assert_eq!(who("z/3"), Err(Exhausted { until: None, why: vec![(Why::Models, 2)] }));
+        assert_eq!(who("z/3"), Err(Exhausted::for_good(vec![(Why::Models, 2)])));
     }
     assert_eq!(lend_many(&pool, Class::Other, 20, NOON).len(), 2, "what runs no model is anybody's");
 }
@@ -171,7 +171,7 @@ fn what_a_request_tried_it_is_not_given_again() {
     }
     tried.key(&lend_key(&pool, "c", Class::Paid, NOON));
     let exhausted = pool.lease(&ask(Class::Paid, &tried), NOON).unwrap_err();
-    assert_eq!(exhausted, Exhausted { until: None, why: vec![(Why::Tried, 3)] });
+    assert_eq!(exhausted, Exhausted::for_good(vec![(Why::Tried, 3)]));
 }
 
 #[test]
@@ -202,10 +202,10 @@ fn a_resource_goes_to_its_key_else_its_account_else_to_none() {
     assert!((0..10).all(|_| who().unwrap() == "b"), "a key that left the file still names its account");
     let _ = bench(&pool, "b", Class::Other, Rest::Cap(Some(noon(HOUR))), NOON);
     let why = vec![(Why::Cap, 1), (Why::Bound, 1)];
-    assert_eq!(who(), Err(Exhausted { until: Some(noon(HOUR)), why }));
+    assert_eq!(who(), Err(Exhausted { until: Some(noon(HOUR)), back: Some(noon(HOUR)), why }));
     let need = Need { bind: Bind::Only(&stranger), ..need };
     let why = vec![(Why::Bound, 2)];
-    assert_eq!(pool.lease(&need, NOON).unwrap_err(), Exhausted { until: None, why });
+    assert_eq!(pool.lease(&need, NOON).unwrap_err(), Exhausted::for_good(why));
 }
 
 #[test]
@@ -221,17 +221,17 @@ fn a_caller_that_is_confined_to_keys_gets_the_least_used_of_them_and_no_other() 
     assert!((0..5).all(|_| who(&Need { bind: Bind::Prefer(&a), ..need }) != "a"));
     assert_eq!(who(&Need { bind: Bind::Prefer(&b), ..need }), "b");
     let bound = pool.lease(&Need { bind: Bind::Only(&a), ..need }, NOON).unwrap_err();
-    assert_eq!(bound, Exhausted { until: None, why: vec![(Why::Bound, 2), (Why::Caller, 1)] });
+    assert_eq!(bound, Exhausted::for_good(vec![(Why::Bound, 2), (Why::Caller, 1)]));
 
     let _ = bench(&pool, "b", Class::Paid, Rest::Cap(Some(noon(HOUR))), NOON);
     let _ = bench(&pool, "c", Class::Paid, Rest::Refused, NOON);
     let why = vec![(Why::Cap, 1), (Why::Refused, 1), (Why::Caller, 1)];
     let (held, until) = (pool.lease(&need, NOON).unwrap_err(), Some(noon(15 * MINUTE)));
-    assert_eq!(held, Exhausted { until, why });
+    assert_eq!(held, Exhausted { until, back: Some(noon(HOUR)), why }, "a probe is no return");
     assert_eq!((pool.forecast(&need, NOON, noon(MINUTE)), who(&ask(Class::Paid, &tried))), (0, "a".into()));
     let why = vec![(Why::Caller, 3)];
     let need = Need { keys: Some(&lost), ..need };
-    assert_eq!(pool.lease(&need, NOON).unwrap_err(), Exhausted { until: None, why });
+    assert_eq!(pool.lease(&need, NOON).unwrap_err(), Exhausted::for_good(why));
 }
 
 #[test]

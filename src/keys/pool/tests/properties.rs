@@ -139,6 +139,7 @@ proptest! {
                         Err(exhausted) => {
                             prop_assert_eq!(&allowed, &Vec::<usize>::new());
                             prop_assert_eq!(exhausted.until, model.first_back(class, now));
+                            prop_assert!(exhausted.back.is_none() || exhausted.until <= exhausted.back);
                             prop_assert_eq!(exhausted.why.iter().map(|(_, count)| count).sum::<usize>(), 5);
                         }
                     }

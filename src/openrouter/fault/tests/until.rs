@@ -91,6 +91,29 @@ fn hints_are_believed_in_order() {
 }
 
 #[test]
+fn a_used_up_window_ended_at_no_time_that_is_long_past() {
+    let body = |window: &str, reset: &str| {
+        json!({"error": {"code": 429, "message": format!("Rate limit exceeded: free-models-per-{window}"),
+            "metadata": {"headers": {"X-RateLimit-Reset": reset}}}})
+        .to_string()
+    };
+    // NOON is 12:00:30.
+    for (window, reset, end) in [
+        // Long past, so it is another's or a mistake.
+        ("day", "1761609600000", "2026-11-23T00:00:00Z"),
+        ("min", "1761609600000", "2026-11-22T12:01:00Z"),
+        ("day", "1795348810000", "2026-11-23T00:00:00Z"),
+        ("min", "1795348816000", "2026-11-22T12:00:31Z"),
+        ("day", "1795348829000", "2026-11-22T12:00:31Z"),
+        ("min", "1795348860000", "2026-11-22T12:01:00Z"),
+    ] {
+        let body = body(window, reset);
+        assert_eq!(until(429, NOON, &[], &body), Some(time(end)), "{body}");
+        assert_eq!(classify_event(body.as_bytes(), time(NOON)).expect("a fault").until, Some(time(end)));
+    }
+}
+
+#[test]
 fn retry_after_may_be_a_date() {
     let date = |text: &str| until(503, NOON, &[("retry-after", text)], r#"{"error":{"code":503}}"#);
     assert_eq!(date("Sun, 22 Nov 2026 12:01:00 GMT"), Some(time("2026-11-22T12:01:00Z")));
@@ -124,8 +147,13 @@ fn without_a_hint_the_kind_implies_the_end() {
 #[test]
 fn a_rest_is_never_shorter_than_a_second() {
     let second = Some(time("2026-11-22T12:00:31Z"));
-    for body in [CASES[0].body, CASES[1].body, &body_with(r#"{"Retry-After":0}"#)] {
-        assert_eq!(until(429, NOON, &[], body), second, "{body}");
+    assert_eq!(until(429, NOON, &[], &body_with(r#"{"Retry-After":0}"#)), second);
+    // Resets that just passed.
+    for (case, now, end) in [
+        (&CASES[0], "2026-08-16T20:30:00.500Z", "2026-08-16T20:30:01.500Z"),
+        (&CASES[1], "2025-10-28T00:00:02Z", "2025-10-28T00:00:03Z"),
+    ] {
+        assert_eq!(until(429, now, &[], case.body), Some(time(end)), "{}", case.body);
     }
     let late = "2026-11-22T12:00:59.900Z";
     let body = r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. "}}"#;
