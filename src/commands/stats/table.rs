@@ -70,7 +70,11 @@ pub(super) fn table(found: &Found, width: Option<usize>, colored: bool) -> Strin
     }
     let mut text = text(table, width);
     if !left_out.is_empty() {
-        text.extend(["\nnot shown, since the terminal is too narrow: ", &left_out.join(", "), "\n"]);
+        let note = format!("not shown, since the terminal is too narrow: {}", left_out.join(", "));
+        text.push('\n');
+        for line in table::folded(&note, width.unwrap_or(usize::MAX)) {
+            text.extend([&line, "\n"]);
+        }
     }
     text
 }
