@@ -268,10 +268,10 @@ fn fitting_columns(
     (0..COLUMNS).filter(|&column| widths[column] > 0).map(|column| (column, widths[column])).collect()
 }
 
-/// How many letters of `text` stand before the first of `marks`.
+/// How many letters of `text` stand before the first of `marks`, and one that tells that there are more.
 fn letters_before(text: &str, marks: &[&str]) -> usize {
     let end = marks.iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
-    text[..end].chars().count()
+    text[..end].chars().count() + usize::from(end < text.len())
 }
 
 /// `text` in at most so many letters, the last of which tells that there were more.
