@@ -101,7 +101,6 @@ struct TokenNames {
     kind: &'static str,
 }
 
-type Dollars = Counter<f64, std::sync::atomic::AtomicU64>;
 type Times = Family<Names, Histogram, fn() -> Histogram>;
 
 #[derive(Debug)]
@@ -109,7 +108,8 @@ struct Families {
     requests: Family<Names, Counter>,
     attempts: Family<AttemptNames, Counter>,
     tokens: Family<TokenNames, Counter>,
-    cost: Family<Names, Dollars>,
+    /// Nano-dollars, since floats would not add up; [`text::with_dollars`] tells dollars.
+    cost: Family<Names, Counter>,
     bytes: Family<Names, Counter>,
     duration: Times,
     first_byte: Times,
@@ -126,7 +126,7 @@ struct Handles {
     completion: Counter,
     reasoning: Counter,
     cached: Counter,
-    cost: Dollars,
+    cost: Counter,
     bytes: Counter,
     duration: Histogram,
     first_byte: Histogram,
@@ -182,6 +182,7 @@ impl Metrics {
         let mut text = String::new();
         // A `String` takes all that is written to it.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        let text = text::with_dollars(&text, "hermux_cost_usd_total{");
         if open { text } else { text::classic(&text) }
     }
 
@@ -278,7 +279,7 @@ impl Watch for Metrics {
             }
         }
         if let Some(cost @ 1..) = usage.cost {
-            handles.cost.inc_by(dollars(cost));
+            handles.cost.inc_by(cost.unsigned_abs());
         }
         handles.duration.observe(ended.duration.as_secs_f64());
         if let Some(first_byte) = report.first_byte {
@@ -287,7 +288,7 @@ impl Watch for Metrics {
     }
 }
 
-/// Nano-dollars as dollars; metrics are for curves, the ledger is for the bill.
+/// Nano-dollars as dollars, of a gauge: what is left or spent at the moment.
 #[expect(clippy::cast_precision_loss, reason = "it is below what a curve shows")]
 fn dollars(nanos: i64) -> f64 {
     nanos as f64 / 1e9

@@ -58,6 +58,43 @@ pub(super) fn fit_into(table: &mut Table, width: Option<u16>) {
     }
 }
 
+/// `text`, a line, as lines of at most `width` characters, broken between words where that goes.
+pub(super) fn folded(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for (at, word) in text.split(' ').enumerate() {
+        let mut left = word.chars().count();
+        let blank = usize::from(at > 0);
+        if used + blank + left > width && used > 0 {
+            lines.push(String::new());
+            used = 0;
+        } else if blank > 0 {
+            lines.last_mut().expect("there is always one").push(' ');
+            used += 1;
+        }
+        let mut letters = word.chars();
+        loop {
+            let part: String = letters.by_ref().take(width - used).collect();
+            lines.last_mut().expect("there is always one").push_str(&part);
+            if left <= width - used {
+                used += left;
+                break;
+            }
+            left -= width - used;
+            lines.push(String::new());
+            used = 0;
+        }
+    }
+    lines
+}
+
+/// How wide `table` is where nothing is folded.
+pub(super) fn width(table: &Table) -> usize {
+    let whole = table.column_iter().zip(table.column_max_content_widths());
+    whole.map(|(column, content)| usize::from(content.saturating_add(column.padding_width()))).sum()
+}
+
 /// The lines of `table`.
 pub(super) fn lines(mut table: Table) -> String {
     fit(&mut table);
@@ -69,4 +106,24 @@ pub(super) fn bare_lines(table: &Table) -> String {
     // Each cell has a blank before it, and those of the first column are not wanted.
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
     table.lines().fold(String::new(), |text, line| text + &bare(&line) + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folded;
+
+    #[test]
+    fn a_line_is_folded_between_words_and_only_what_is_too_long_within() {
+        for (text, width, lines) in [
+            ("", 4, &[""][..]),
+            ("a bc def", 8, &["a bc def"]),
+            ("a bc def", 7, &["a bc", "def"]),
+            ("not shown: free quota", 16, &["not shown: free", "quota"]),
+            ("a longest", 4, &["a", "long", "est"]),
+            ("longest a", 4, &["long", "est", "a"]),
+            ("ab", 0, &["a", "b"]),
+        ] {
+            assert_eq!(folded(text, width), lines, "{text:?} in {width}");
+        }
+    }
 }

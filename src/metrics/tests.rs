@@ -71,6 +71,25 @@ fn what_attempts_came_to_is_told_by_key_caller_and_model() {
 }
 
 #[test]
+fn costs_add_up_to_the_nano_dollar() {
+    let metrics = metrics();
+    let names = ["ann", "ci", "a/b"].map(Arc::from);
+    let mut nanos = 0_u64;
+    for step in 0..2_000_u64 {
+        // From a nano-dollar to thousands of dollars.
+        let cost = 1_000_000 + (step % 17) * 114_000 + step * step * step % 1_000_003;
+        metrics.families.handles(&names).cost.inc_by(cost);
+        nanos += cost;
+        let text = metrics.text(step % 2 == 0);
+        let told = text.lines().find(|line| line.starts_with("hermux_cost_usd_total{")).unwrap();
+        let (_, told) = told.rsplit_once(' ').unwrap();
+        let exact = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let exact = exact.trim_end_matches('0');
+        assert_eq!(told.trim_end_matches('0'), exact);
+    }
+}
+
+#[test]
 fn a_name_that_a_caller_made_up_breaks_no_line() {
     let metrics = metrics();
     end(&metrics, 1, ["ann", "ci", "a\"\n\\b"], Outcome::Complete);

@@ -1,4 +1,24 @@
-//! `OpenMetrics` text as the older form of Prometheus, in which a counter's header has its full name.
+//! `OpenMetrics` text: with exact amounts, and as the older form of Prometheus, in which a counter's header has its full name.
+
+/// `text` with the values of lines that begin with `name`, nano-dollars, as dollars.
+pub(super) fn with_dollars(text: &str, name: &str) -> String {
+    let mut changed = String::with_capacity(text.len());
+    for line in text.lines() {
+        let value = line.strip_prefix(name).and_then(|rest| rest.rsplit(' ').next());
+        match value.and_then(|value| Some((value, value.parse::<u64>().ok()?))) {
+            Some((value, nanos)) => {
+                let fraction = format!("{:09}", nanos % 1_000_000_000);
+                let places = fraction.trim_end_matches('0').len().max(1);
+                let whole = nanos / 1_000_000_000;
+                let rest = &line[..line.len() - value.len()];
+                changed.extend([rest, &whole.to_string(), ".", &fraction[..places]]);
+            }
+            None => changed.push_str(line),
+        }
+        changed.push('\n');
+    }
+    changed
+}
 
 /// `text` in the older form.
 pub(super) fn classic(text: &str) -> String {

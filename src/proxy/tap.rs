@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::allowance::Charge;
@@ -98,6 +98,8 @@ pub struct Tap {
     redactor: Option<Box<Redactor>>,
     entry: OpenEntry,
     holder: Holder,
+    /// Who asked, and for which model.
+    asked: (Arc<str>, Arc<str>),
     /// What it counts for its caller; none where nothing is counted.
     pub(super) charge: Option<Charge>,
     log: Option<Box<LogLine>>,
@@ -106,6 +108,7 @@ pub struct Tap {
 /// A request's one log line, with what it says beyond the entry. Dropped untold, it tells that the caller left.
 #[derive(Debug)]
 pub(super) struct LogLine {
+    method: Method,
     caller: Arc<str>,
     model: Arc<str>,
     path: Arc<str>,
@@ -116,9 +119,29 @@ pub(super) struct LogLine {
 
 impl LogLine {
     pub(super) fn of(demand: &Demand<'_>) -> Self {
-        let (caller, model) = (Arc::clone(&demand.caller), Arc::clone(&demand.model));
-        let path = Arc::clone(&demand.path);
-        Self { caller, model, path, attempts: 0, begun: Instant::now(), told: false }
+        Self::new(demand.method, &demand.caller, &demand.model, Arc::clone(&demand.path))
+    }
+
+    pub(super) fn new(method: &Method, caller: &Arc<str>, model: &Arc<str>, path: Arc<str>) -> Self {
+        let (caller, model) = (Arc::clone(caller), Arc::clone(model));
+        Self { method: method.clone(), caller, model, path, attempts: 0, begun: Instant::now(), told: false }
+    }
+
+    /// Tells of a request that hermux answered itself.
+    pub(super) fn answered_here(mut self, status: u16) {
+        self.told = true;
+        let outcome = if status < 400 { Outcome::Complete } else { Outcome::Failed };
+        tracing::debug!(
+            target: REQUEST,
+            method = %self.method,
+            caller = &*self.caller,
+            path = %self.path,
+            status,
+            outcome = outcome.as_str(),
+            attempts = 0,
+            duration_ms = self.duration_ms(),
+            "answered for the pool",
+        );
     }
 
     fn duration_ms(&self) -> u64 {
@@ -129,6 +152,7 @@ impl LogLine {
         self.told = true;
         tracing::debug!(
             target: REQUEST,
+            method = %self.method,
             caller = &*self.caller,
             model = &*self.model,
             path = %self.path,
@@ -145,6 +169,7 @@ impl LogLine {
         let Report { status, bytes, first_byte, usage, .. } = report;
         tracing::debug!(
             target: REQUEST,
+            method = %self.method,
             caller = &*self.caller,
             key = %key.name(),
             // As the caller wrote it, so it is escaped.
@@ -170,6 +195,7 @@ impl Drop for LogLine {
         if !self.told {
             tracing::debug!(
                 target: REQUEST,
+                method = %self.method,
                 caller = &*self.caller,
                 model = &*self.model,
                 path = %self.path,
@@ -190,6 +216,7 @@ impl Tap {
         worker: Rc<Worker>,
         answered: Answered,
         route: &Route<'_>,
+        asked: (Arc<str>, Arc<str>),
         mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { reply, holder, mut entry, failed, attempts } = answered;
@@ -225,6 +252,7 @@ impl Tap {
             redactor: is_error.then(Box::default),
             entry,
             holder,
+            asked,
             charge: None,
             log,
         });
@@ -346,7 +374,8 @@ impl Tap {
             let shared = &self.worker.shared;
             let (at, what) = (shared.clock.now(), why.to_owned());
             let status = self.entry.report.status;
-            let trouble = Trouble { at, key: None, caller: None, model: None, what, status };
+            let (caller, model) = self.asked.clone();
+            let trouble = Trouble { at, key: None, caller: Some(caller), model: Some(model), what, status };
             shared.troubles.met(BROKE_OFF, self.holder.key().name().shared(), trouble);
             tracing::warn!(key = %self.holder.key().name(), "an answer broke off: {why}");
         }
@@ -377,7 +406,7 @@ impl Tap {
         let told = self.usage.as_ref().and_then(UsageTap::error);
         let told = told.as_deref().or_else(|| self.events.as_ref()?.error());
         if let Some(error) = told {
-            self.entry.report.code = learn_late(&self.worker.shared, lease, error);
+            self.entry.report.code = learn_late(&self.worker.shared, lease, &self.asked, error);
         }
     }
 
