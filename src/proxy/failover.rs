@@ -33,6 +33,10 @@ const MOST_FAILURES: u32 = 3;
 /// For so long a request waits until upstream says to ask again, where no more than one attempt is to be had.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// For so long a request that may wait does not take a model's failure for the last word: requests that left together fail
+/// together, and the next failures tell whether the model is down.
+const VERDICT: Duration = Duration::from_secs(1);
+
 /// How many keys one request tries after faults that say nothing certain about a key: those let nothing rest, or
 /// not for sure, so that every other request would go the same long way.
 const MOST_GUESSES: u32 = 8;
@@ -471,9 +475,18 @@ impl Failover<'_, '_> {
         Err(GaveUp::TooLate(Blocked::Keys(Exhausted::for_good(why))))
     }
 
-    /// Goes on when the model is up again; ends where it is not known to be down.
+    /// Goes on when the model is up again; ends where it is not known to be down, nor soon after.
     async fn when_up(&mut self) -> Option<Granted> {
-        self.worker.shared.breakers.down_until(&self.demand.model, self.now())?;
+        let is_down =
+            |this: &Self| this.worker.shared.breakers.down_until(&this.demand.model, this.now()).is_some();
+        if !is_down(self) {
+            let moment = VERDICT.min(self.patience);
+            sleep(moment).await;
+            self.patience -= moment;
+            if !is_down(self) {
+                return None;
+            }
+        }
         self.wait().await
     }
 

@@ -1,6 +1,7 @@
 //! A provider's, the edge's or the connection's fault: once more a moment later, and not for ever.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,4 +179,27 @@ fn who_is_told_to_come_back_soon_does_so_where_it_may_wait() {
         // Clocks count milliseconds.
         assert!(status != 200 || begun.elapsed() >= Duration::from_millis(990), "not before");
     }
+}
+
+#[test]
+fn who_left_together_with_those_that_show_the_model_down_waits_as_they_do() {
+    // Down for so long from the first request on that comes when it has proved itself: when the first probe comes it is up.
+    const GOOD: usize = 25;
+    const OUTAGE: Duration = Duration::from_millis(1_500);
+    let (asked, since) = (AtomicUsize::new(0), OnceLock::<Instant>::new());
+    let upstream = Upstream::answering(move |exchange| {
+        let is_good =
+            asked.fetch_add(1, Ordering::SeqCst) < GOOD || since.get_or_init(Instant::now).elapsed() > OUTAGE;
+        let (status, body) = if is_good { (200, samples::CHAT) } else { DOWN };
+        exchange.json(status, body);
+    });
+    let hermux = start(&upstream, 4);
+    for _ in 0..GOOD {
+        assert_eq!(hermux.ask(&chat()).status(), 200);
+    }
+    // More than the budget sends again before the model is known to be down.
+    let request = Request::chat(false).header("X-HERMUX-Max-Wait", "30s");
+    let mut connections: Vec<_> = (0..30).map(|_| hermux.send(&request)).collect();
+    let statuses: Vec<_> = connections.iter_mut().map(|connection| answer(connection).status()).collect();
+    assert_eq!(statuses, [200; 30]);
 }
