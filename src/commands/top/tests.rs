@@ -124,6 +124,28 @@ fn the_screen_of_a_fixed_state_is_as_it_was_looked_over() {
 }
 
 #[test]
+fn what_rests_and_until_when_is_seen_at_every_usual_width() {
+    let mut app = app();
+    let keys = &mut app.live.state.pool.keys;
+    keys.truncate(1);
+    for at in 0..3 {
+        let name = format!("key-{at:02}-long-name-of-a-team");
+        keys.push(key(&name, 1_000, vec![rest("free", "free_day", Some(NOW + 6_400_000))]));
+    }
+    for width in [60, 80, 100, 140] {
+        let screen = screen(&app, width, 30);
+        let row = screen.lines().find(|line| line.contains("key-00-")).unwrap();
+        assert!(row.contains("free until 00:00 UTC"), "{screen}");
+        assert!(row.contains("key-00-long-name-of-a-team") || row.contains("…"), "{screen}");
+        assert!(screen.contains(" 22:13:20 UTC"), "{screen}");
+        insta::assert_snapshot!(format!("top-long-names-{width}"), screen);
+    }
+    // A column in which nothing stands is not there.
+    app.live.state.pool.keys.remove(0);
+    assert!(!screen(&app, 200, 30).contains("cap left USD"));
+}
+
+#[test]
 fn no_size_is_too_small() {
     let mut app = app();
     app.help = true;

@@ -100,10 +100,13 @@ fn draw_head(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let width = u16::try_from(right.width()).unwrap_or(0);
     let [left_area, right_area] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(first);
-    let left = Line::from(vec![
+    let left = vec![
         Span::styled(format!(" hermux {}", server.version), strong()),
-        Span::raw(format!(" at {}, process {}, up {up}", server.address, server.pid)),
-    ]);
+        Span::raw(format!(" at {}", server.address)),
+        Span::raw(format!(", process {}", server.pid)),
+        Span::raw(format!(", up {up}")),
+    ];
+    let left = fitting_parts(left, usize::from(left_area.width.saturating_sub(1)));
     frame.render_widget(left, left_area);
     frame.render_widget(right, right_area);
     let counted = if let Some(lost) = &app.lost {
@@ -111,20 +114,18 @@ fn draw_head(app: &App, frame: &mut Frame<'_>, area: Rect) {
     } else {
         let counts = &live.counts;
         let tokens = counts.prompt_tokens + counts.completion_tokens;
-        Line::from(vec![
+        let parts = vec![
             Span::styled(
                 format!(" {} in flight, {} waiting", live.state.in_flight, live.state.waiting.requests),
                 strong(),
             ),
-            Span::raw(format!(
-                "; since then {} requests, {} attempts, {} failed, {} tokens, {} USD",
-                counts.requests,
-                counts.attempts,
-                counts.failed,
-                short(tokens),
-                dollars(counts.cost, 2)
-            )),
-        ])
+            Span::raw(format!("; since then {} requests", counts.requests)),
+            Span::raw(format!(", {} attempts", counts.attempts)),
+            Span::raw(format!(", {} failed", counts.failed)),
+            Span::raw(format!(", {} tokens", short(tokens))),
+            Span::raw(format!(", {} USD", dollars(counts.cost, 2))),
+        ];
+        fitting_parts(parts, usize::from(second.width))
     };
     frame.render_widget(counted, second);
 }
@@ -145,7 +146,10 @@ fn draw_chart(app: &App, frame: &mut Frame<'_>, area: Rect, what: &str, rates: &
     let shown = usize::from(area.width.saturating_sub(2));
     let most = rates.iter().take(shown).max().copied().unwrap_or(0);
     let now = rates.first().copied().unwrap_or(0);
-    let title = format!(" {what}: {}, at most {} ", short(now), short(most));
+    let mut title = format!(" {what}: {}, at most {} ", short(now), short(most));
+    if title.chars().count() > shown {
+        title = format!(" {what}: {} ", short(now));
+    }
     let back = i64::try_from(shown).unwrap_or(0) * SAMPLE_MS;
     let block = Block::new()
         .borders(Borders::ALL)
@@ -183,24 +187,12 @@ fn draw_keys(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let of_costs = keys.iter().map(|key| decimals(key.cost_today)).fold(2, usize::max);
     let of_caps = keys.iter().filter_map(|key| key.cap_left).map(decimals).fold(2, usize::max);
     let now = Time(app.live.now_ms);
-    let cells: Vec<[String; 8]> = keys.iter().map(|key| cells(key, of_costs, of_caps, now)).collect();
+    let cells: Vec<[String; COLUMNS]> = keys.iter().map(|key| cells(key, of_costs, of_caps, now)).collect();
     let header =
         ["name", "in flight", "used today", "free min/day", "cap left USD", "cost USD", "account", "state"];
-    let wide = |column: usize| {
-        let cells = cells.iter().map(|row| row[column].chars().count());
-        let width = cells.chain([header[column].len()]).max().unwrap_or(0);
-        Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX).min(30))
-    };
-    // What rests is worth more than what does not change, so that goes first where there is little room.
-    let columns: Vec<usize> = (0..8)
-        .filter(|column| match column {
-            6 => area.width >= 110,
-            4 => area.width >= 100,
-            5 => area.width >= 90,
-            _ => true,
-        })
-        .collect();
-    let widths = columns.iter().map(|&column| if column == 7 { Constraint::Fill(1) } else { wide(column) });
+    let columns = fitting_columns(&header, &cells, usize::from(area.width.saturating_sub(2)));
+    let widths =
+        columns.iter().map(|&(_, width)| Constraint::Length(u16::try_from(width).unwrap_or(u16::MAX)));
     let rows = keys.iter().zip(&cells).map(|(key, cells)| {
         let is_out = key.rests.iter().any(|rest| rest.what == "all" && rest.until_ms.is_none());
         let row = match () {
@@ -208,16 +200,118 @@ fn draw_keys(app: &App, frame: &mut Frame<'_>, area: Rect) {
             () if !key.rests.is_empty() => style(app, Color::Yellow),
             () => Style::new(),
         };
-        Row::new(columns.iter().map(|&column| cell(column, &cells[column]))).style(row)
+        Row::new(columns.iter().map(|&(column, width)| cell(column, &cut(&cells[column], width)))).style(row)
     });
-    let head = Row::new(columns.iter().map(|&column| cell(column, header[column]))).style(strong());
+    let head = Row::new(columns.iter().map(|&(column, width)| cell(column, &cut(header[column], width))));
+    let head = head.style(strong());
     let table = Table::new(rows, widths)
         .header(head)
-        .column_spacing(2)
+        .column_spacing(GAP)
         .block(block)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(app.chosen(&keys));
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// The columns of the keys' table, and which is which.
+const COLUMNS: usize = 8;
+const NAME: usize = 0;
+const ACCOUNT: usize = 6;
+const STATE: usize = 7;
+
+/// Blanks between two columns.
+const GAP: u16 = 2;
+
+/// The least and the most of a name that is shown, letters.
+const SHORTEST_NAME: usize = 12;
+const LONGEST_NAME: usize = 30;
+
+/// The columns that have room in so many letters, from left to right, and how wide each is.
+///
+/// What rests and until when is worth most and gets its room first; then come counts, how long that is from now, and money and
+/// accounts. What is left over is for names, then for reasons.
+fn fitting_columns(
+    header: &[&str; COLUMNS],
+    cells: &[[String; COLUMNS]],
+    room: usize,
+) -> Vec<(usize, usize)> {
+    let widest = |column: usize, of: fn(&str) -> usize| {
+        let widths = cells.iter().map(|row| of(&row[column]));
+        widths.fold(header[column].chars().count(), usize::max)
+    };
+    let whole = |text: &str| text.chars().count();
+    let name = widest(NAME, whole).min(LONGEST_NAME);
+    let mut widths = [0; COLUMNS];
+    widths[NAME] = name.min(SHORTEST_NAME);
+    widths[STATE] = widest(STATE, |text| letters_before(text, &[" (", ": "]));
+    let mut left = room.saturating_sub(widths[NAME] + usize::from(GAP) + widths[STATE]);
+    let add = |widths: &mut [usize; COLUMNS], left: &mut usize, column: usize| {
+        let wanted = widest(column, whole);
+        let is_empty = cells.iter().all(|row| row[column] == NOTHING);
+        if !is_empty && wanted + usize::from(GAP) <= *left {
+            widths[column] = wanted;
+            *left -= wanted + usize::from(GAP);
+        }
+    };
+    [1, 2, 3].into_iter().for_each(|column| add(&mut widths, &mut left, column));
+    let state = widest(STATE, |text| letters_before(text, &[": "])).min(widths[STATE] + left);
+    left -= state - widths[STATE];
+    widths[STATE] = state;
+    [5, 4, ACCOUNT].into_iter().for_each(|column| add(&mut widths, &mut left, column));
+    let longer = left.min(name - widths[NAME]);
+    widths[NAME] += longer;
+    widths[STATE] += left - longer;
+    (0..COLUMNS).filter(|&column| widths[column] > 0).map(|column| (column, widths[column])).collect()
+}
+
+/// How many letters of `text` stand before the first of `marks`, and one that tells that there are more.
+fn letters_before(text: &str, marks: &[&str]) -> usize {
+    let end = marks.iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    text[..end].chars().count() + usize::from(end < text.len())
+}
+
+/// `text` in at most so many letters, the last of which tells that there were more.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut shown: String = text.chars().take(width.saturating_sub(1)).collect();
+    if width > 0 {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The same of a line in parts.
+fn cut_line(line: Line<'_>, width: usize) -> Line<'_> {
+    if line.width() <= width {
+        return line;
+    }
+    let mut left = width;
+    let mut parts = Vec::new();
+    for part in line.spans {
+        let letters = part.content.chars().count();
+        // The end of what follows is cut off, so here too something has to tell.
+        let is_last = letters >= left;
+        let text =
+            if is_last { cut(&format!("{}…", part.content), left) } else { part.content.into_owned() };
+        left = left.saturating_sub(letters);
+        parts.push(Span::styled(text, part.style));
+        if is_last {
+            break;
+        }
+    }
+    Line::from(parts)
+}
+
+/// The first of `parts` that have room beside each other.
+fn fitting_parts(parts: Vec<Span<'_>>, width: usize) -> Line<'_> {
+    let mut used = 0;
+    let fits = |part: &Span<'_>| {
+        used += part.width();
+        used <= width
+    };
+    Line::from(parts.into_iter().take_while(fits).collect::<Vec<_>>())
 }
 
 /// Numbers stand on the right.
@@ -226,7 +320,7 @@ fn cell(column: usize, text: &str) -> Cell<'static> {
     Cell::new(if (1..6).contains(&column) { line.right_aligned() } else { line })
 }
 
-fn cells(key: &KeyState, of_costs: usize, of_caps: usize, now: Time) -> [String; 8] {
+fn cells(key: &KeyState, of_costs: usize, of_caps: usize, now: Time) -> [String; COLUMNS] {
     let shown = |left: Option<u64>| left.map_or(NOTHING.to_owned(), |left| left.to_string());
     let free = match (key.free_minute_left, key.free_day_left) {
         (None, None) => NOTHING.to_owned(),
@@ -297,8 +391,11 @@ fn draw_room(app: &App, frame: &mut Frame<'_>, area: Rect) {
 }
 
 fn draw_list(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'_>>, none: &str) {
+    let title = cut(&title, usize::from(area.width.saturating_sub(2)));
     let block = Block::new().borders(Borders::ALL).border_style(dim()).title(Span::styled(title, strong()));
     let lines = if lines.is_empty() { vec![Line::styled(none.to_owned(), dim())] } else { lines };
+    let width = usize::from(area.width.saturating_sub(2));
+    let lines: Vec<_> = lines.into_iter().map(|line| cut_line(line, width)).collect();
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
@@ -311,7 +408,8 @@ fn draw_foot(app: &App, frame: &mut Frame<'_>, area: Rect) {
     } else if let Some(said) = &app.said {
         Line::styled(format!(" {said}"), strong())
     } else {
-        let mut spans = vec![Span::raw(" ")];
+        let mut spans = Vec::new();
+        let mut left = usize::from(area.width);
         for (key, what) in [
             ("q", "quit"),
             ("?", "help"),
@@ -321,7 +419,11 @@ fn draw_foot(app: &App, frame: &mut Frame<'_>, area: Rect) {
             ("space", "pause"),
             ("r", "end cooldowns"),
         ] {
-            spans.extend([Span::styled(key, strong()), Span::styled(format!(" {what}  "), dim())]);
+            let part =
+                [Span::raw(" "), Span::styled(key, strong()), Span::styled(format!(" {what} "), dim())];
+            let Some(rest) = left.checked_sub(part.iter().map(Span::width).sum()) else { break };
+            left = rest;
+            spans.extend(part);
         }
         Line::from(spans)
     };
