@@ -188,6 +188,7 @@ fn the_access_log_has_one_structured_line_a_request_without_prompts_or_secrets()
         ("caller", Value::from("tester")),
         ("key", "ben".into()),
         ("model", "openai/gpt-4o-mini".into()),
+        ("method", "POST".into()),
         ("path", "/chat/completions".into()),
         ("status", 200.into()),
         ("outcome", "complete".into()),
@@ -208,6 +209,73 @@ fn the_access_log_has_one_structured_line_a_request_without_prompts_or_secrets()
     assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
     let log = hermux.lines().concat();
     assert!(!log.contains(PROMPT) && !log.contains("sk-or-") && !log.contains(support::TOKEN), "{log}");
+}
+
+#[test]
+fn every_request_has_a_line_and_all_paths_one_form() {
+    let (_simulator, hermux) =
+        started(|setup| setup.switch("--access-log").flag("--log-format", "json").switch("-q"));
+    assert_eq!(hermux.ask(&Request::get("/api/v1/key")).status(), 200);
+    assert_eq!(hermux.ask(&Request::get("/v1/credits")).status(), 403);
+    let stranger = Request::post("/api/v1/chat/completions", "{}").without("authorization");
+    assert_eq!(hermux.ask(&stranger).status(), 401);
+    ask(&hermux);
+    let line = |path: &str, outcome: &str| -> Value {
+        let field = format!(r#""path":"{path}""#);
+        let lines = || hermux.lines().into_iter().filter(|line| line.contains(&field));
+        eventually(path, || {
+            lines().find_map(|line| {
+                serde_json::from_str(&line).ok().filter(|line: &Value| line["outcome"] == outcome)
+            })
+        })
+    };
+    for (path, outcome, method, status) in [
+        ("/key", "complete", "GET", 200),
+        ("/credits", "failed", "GET", 403),
+        ("/chat/completions", "refused", "POST", 401),
+        ("/chat/completions", "complete", "POST", 200),
+    ] {
+        let line = line(path, outcome);
+        assert_eq!((&line["method"], &line["status"]), (&method.into(), &status.into()), "{line}");
+    }
+    assert!(!hermux.lines().concat().contains(r#""path":"/api"#));
+}
+
+#[test]
+fn a_secret_in_the_place_of_the_models_name_is_told_nowhere() {
+    const PLAIN: &str = "a-token-of-somebodys-own";
+    let (_simulator, hermux) = started(|setup| {
+        write_private(&setup.allow(), &format!("{} name=tester\n{PLAIN}\n", support::TOKEN));
+        setup.switch("--access-log").switch("-v").flag("--metrics", "127.0.0.1:0")
+    });
+    let key = hermux::simulator::Key::new("ben").secret;
+    for secret in [support::TOKEN, PLAIN, &key] {
+        let body = format!(r#"{{"model":"{secret}","messages":[]}}"#);
+        assert_eq!(hermux.ask(&Request::post("/v1/chat/completions", &body)).status(), 400);
+    }
+    let names = r#"caller="tester",model="{secret}",outcome="failed""#;
+    let text = metrics_with(&place(&hermux), &format!(r#"hermux_attempts_total{{key="ben",{names}}} 3"#));
+    let log = hermux.lines().concat();
+    let data = hermux.setup().data();
+    let mut command = hermux.setup().command();
+    command.args(["stats", "--by", "model", "--data-dir"]).arg(&data);
+    let stats = eventually("it is in the ledger", || {
+        let told = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        told.contains("{secret}").then_some(told)
+    });
+    let setup = hermux.stop();
+    let ledger = std::fs::read(setup.data().join("ledger.db")).unwrap();
+    for secret in [support::TOKEN, PLAIN, &key] {
+        for (what, told) in [
+            ("metrics", text.as_bytes()),
+            ("log", log.as_bytes()),
+            ("stats", stats.as_bytes()),
+            ("ledger", &ledger),
+        ] {
+            let is_told = told.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_told, "told in: {what}");
+        }
+    }
 }
 
 #[test]

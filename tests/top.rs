@@ -9,7 +9,7 @@ mod support;
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
-use hermux::simulator::{Fault, Scenario, Simulator, Then, errors};
+use hermux::simulator::{After, Close, Fault, Scenario, Simulator, Then, errors};
 use support::hermux::write_private;
 use support::{Hermux, Request, Setup, eventually};
 use tempfile::TempDir;
@@ -182,6 +182,20 @@ fn the_screen_shows_what_happens_and_obeys_its_keys() {
     terminal.press(&["q"]);
     let screen = terminal.see("the end", |screen| screen.contains("as it was."));
     assert!(screen.contains("ended with 0.") && !screen.contains("in flight"), "{screen}");
+}
+
+#[test]
+fn an_answer_that_broke_off_tells_who_asked_and_for_which_model() {
+    let (simulator, hermux) = started();
+    simulator.add_fault(Fault::new(Then::Cut(After::Events(2), Close::Rst)).with_key("ben"));
+    simulator.add_fault(Fault::new(Then::Cut(After::Events(2), Close::Rst)).with_key("cay"));
+    let Some(terminal) = Terminal::open(&hermux) else { return };
+    terminal.tmux().args(["resize-window", "-t", "top", "-x", "240", "-y", "34"]).status().unwrap();
+    let body = r#"{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let _ = hermux.ask(&Request::post("/api/v1/chat/completions", body));
+    let all =
+        |line: &str| line.contains("upstream") && line.contains(", openai/gpt-4o-mini, asked by tester");
+    terminal.see("who and which", |screen| screen.lines().any(all));
 }
 
 #[test]

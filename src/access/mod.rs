@@ -161,6 +161,12 @@ impl Access {
         Ok(Admitted { caller, token })
     }
 
+    /// Whether `text` is an access token of anybody.
+    #[must_use]
+    pub fn knows(&self, text: &str) -> bool {
+        self.callers.contains_key(&Digest::of(text.as_bytes()))
+    }
+
     /// How many access tokens are in force.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -145,9 +145,7 @@ fn may_use(terms: &Terms, model: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@~*".contains(&byte);
-    let is_fit = model.len() <= LONGEST_TOLD
-        && model.bytes().all(is_plain)
-        && !["sk-or-", "hmx_"].iter().any(|sign| model.contains(sign));
+    let is_fit = model.len() <= LONGEST_TOLD && model.bytes().all(is_plain) && !route::looks_secret(model);
     Err(Refusal::ModelNotAllowed(is_fit.then(|| model.into())))
 }
 

@@ -511,12 +511,18 @@ impl Failover<'_, '_> {
 }
 
 /// Lets rest what is at fault by an error that came too late to try another key.
-pub(super) fn learn_late(shared: &Shared, lease: &Lease, error: &[u8]) -> Option<u16> {
+pub(super) fn learn_late(
+    shared: &Shared,
+    lease: &Lease,
+    (caller, model): &(Arc<str>, Arc<str>),
+    error: &[u8],
+) -> Option<u16> {
     let now = shared.clock.now();
     let fault = classify_event(error, now)?;
     let kind = fault.kind.words();
     let (what, status) = (kind.to_owned(), Some(fault.status));
-    let trouble = Trouble { at: now, key: None, caller: None, model: None, what, status };
+    let (caller, model) = (Some(Arc::clone(caller)), Some(Arc::clone(model)));
+    let trouble = Trouble { at: now, key: None, caller, model, what, status };
     shared.troubles.met(kind, lease.key().name().shared(), trouble);
     tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
     if let Some(rest) = rest_after(&fault) {

@@ -231,6 +231,7 @@ impl Proxy {
                         worker.shared.troubles.refused(status, || worker.trouble(refusal, None));
                         tracing::debug!(
                             target: REQUEST,
+                            method = %parts.method,
                             %path,
                             status,
                             outcome = REFUSED,
@@ -274,8 +275,7 @@ impl Worker {
             None => false,
         };
         if let Some(own) = route.own {
-            let answer = self.own_answer(own, parts, name, access_token, allowance.as_deref());
-            return Ok(Box::pin(answer).await?);
+            return Box::pin(self.own_answer(own, parts, name, access_token, allowance.as_deref())).await;
         }
 
         let most =
@@ -316,7 +316,7 @@ impl Worker {
             charge: charge.as_ref(),
             max_wait,
             caller: name,
-            model: self.names.of(wanted.model.as_deref().unwrap_or_default()),
+            model: self.model_of(&wanted, access_token),
             path: route::name(route.path),
         };
         let log =
@@ -327,7 +327,8 @@ impl Worker {
         };
         self.remember(&route, &demand, &answered);
         let attempts = answered.attempts;
-        let (mut tap, status, mut headers) = Tap::new(Rc::clone(self), answered, &route, log);
+        let asked = (demand.caller, demand.model);
+        let (mut tap, status, mut headers) = Tap::new(Rc::clone(self), answered, &route, asked, log);
         headers::for_caller(&mut headers, tap.key(), attempts);
         tap.charge = charge;
         tap.begin();
@@ -379,6 +380,16 @@ impl Worker {
         }
     }
 
+    /// The name of the model, as it may be told; clients put access tokens and keys there as well.
+    fn model_of(&self, wanted: &Wanted, access_token: &[u8]) -> Arc<str> {
+        let is_secret = |name: &str| {
+            route::looks_secret(name)
+                || (!name.is_empty() && name.as_bytes() == access_token)
+                || self.shared.access.load().knows(name)
+        };
+        self.names.of(wanted.model.as_deref().unwrap_or_default(), is_secret)
+    }
+
     /// The key that made what the request asks for, or what its body names. One whose row is gone counts for nobody: it
     /// may have another name now.
     fn owner(&self, route: &Route<'_>, body: &[u8], wanted: &Wanted) -> Option<KeyName> {
@@ -422,6 +433,34 @@ impl Worker {
 
     /// Answers for the pool, as far as the caller may use it.
     async fn own_answer(
+        &self,
+        own: Own,
+        parts: &Parts,
+        caller: Arc<str>,
+        access_token: &[u8],
+        allowance: Option<&Allowance>,
+    ) -> Result<Response<ProxyBody>, Refused> {
+        let line = tracing::enabled!(target: REQUEST, tracing::Level::DEBUG)
+            .then(|| LogLine::new(&parts.method, &caller, &"".into(), route::brief(parts.uri.path()).into()));
+        match self.told_here(own, parts, caller, access_token, allowance).await {
+            Ok(answer) => {
+                if let Some(line) = line {
+                    line.answered_here(answer.status().as_u16());
+                }
+                Ok(answer)
+            }
+            Err(refusal) => {
+                let status = refusal.status().as_u16();
+                self.shared.troubles.refused(status, || self.trouble(&refusal, None));
+                if let Some(line) = line {
+                    line.refused(status, 0, &refusal.message());
+                }
+                Err(Refused { told: true, ..refusal.into() })
+            }
+        }
+    }
+
+    async fn told_here(
         &self,
         own: Own,
         parts: &Parts,

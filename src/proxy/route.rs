@@ -287,6 +287,11 @@ pub(super) fn name(path: &str) -> Arc<str> {
     }
 }
 
+/// Whether `text` looks like an access token or a key that was pasted in the wrong place.
+pub(super) fn looks_secret(text: &str) -> bool {
+    text.contains("hmx_") || text.contains("sk-or-")
+}
+
 /// A name for the path: ids of resources are left out, so that names stay few,
 /// and so is whatever looks like a key or an access token that was pasted there.
 fn label(path: &str) -> String {
@@ -301,7 +306,7 @@ fn label(path: &str) -> String {
         label.push('/');
         label.push_str(match segment {
             _ if is_id => "{id}",
-            _ if segment.contains("hmx_") || segment.contains("sk-or-") => "{secret}",
+            _ if looks_secret(segment) => "{secret}",
             _ => segment,
         });
         is_id = WITH_IDS.contains(&segment);
@@ -309,9 +314,10 @@ fn label(path: &str) -> String {
     label
 }
 
-/// The path of a request that was not let in, for the log: long segments may be anything, an access token
-/// that was pasted in the wrong place as well.
+/// The path of a request that was not let in, for the log, below the API's root as with all others: long segments may be
+/// anything, an access token that was pasted in the wrong place as well.
 pub(super) fn brief(path: &str) -> String {
+    let path = mounted(path).map_or(path, |(below, _)| below);
     let shown = |segment: &str| {
         segment.len() <= 20
             && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte))
@@ -516,8 +522,9 @@ mod tests {
 
     #[test]
     fn what_is_long_in_a_refused_path_is_not_shown() {
-        assert_eq!(brief("/api/v1/models/google/gemma-3:free"), "/api/v1/models/google/gemma-3:free");
-        assert_eq!(brief("/v1/models/a-token-of-somebodys-own/x"), "/v1/models/…/x");
+        assert_eq!(brief("/api/v1/models/google/gemma-3:free"), "/models/google/gemma-3:free");
+        assert_eq!(brief("/v1/models/a-token-of-somebodys-own/x"), "/models/…/x");
+        assert_eq!(brief("/nowhere/v1"), "/nowhere/v1");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::allowance::Charge;
@@ -100,6 +100,8 @@ pub struct Tap {
     late: Option<Box<Late>>,
     entry: OpenEntry,
     holder: Holder,
+    /// Who asked, and for which model.
+    asked: (Arc<str>, Arc<str>),
     /// What it counts for its caller; none where nothing is counted.
     pub(super) charge: Option<Charge>,
     log: Option<Box<LogLine>>,
@@ -108,6 +110,7 @@ pub struct Tap {
 /// A request's one log line, with what it says beyond the entry. Dropped untold, it tells that the caller left.
 #[derive(Debug)]
 pub(super) struct LogLine {
+    method: Method,
     caller: Arc<str>,
     model: Arc<str>,
     path: Arc<str>,
@@ -118,9 +121,29 @@ pub(super) struct LogLine {
 
 impl LogLine {
     pub(super) fn of(demand: &Demand<'_>) -> Self {
-        let (caller, model) = (Arc::clone(&demand.caller), Arc::clone(&demand.model));
-        let path = Arc::clone(&demand.path);
-        Self { caller, model, path, attempts: 0, begun: Instant::now(), told: false }
+        Self::new(demand.method, &demand.caller, &demand.model, Arc::clone(&demand.path))
+    }
+
+    pub(super) fn new(method: &Method, caller: &Arc<str>, model: &Arc<str>, path: Arc<str>) -> Self {
+        let (caller, model) = (Arc::clone(caller), Arc::clone(model));
+        Self { method: method.clone(), caller, model, path, attempts: 0, begun: Instant::now(), told: false }
+    }
+
+    /// Tells of a request that hermux answered itself.
+    pub(super) fn answered_here(mut self, status: u16) {
+        self.told = true;
+        let outcome = if status < 400 { Outcome::Complete } else { Outcome::Failed };
+        tracing::debug!(
+            target: REQUEST,
+            method = %self.method,
+            caller = &*self.caller,
+            path = %self.path,
+            status,
+            outcome = outcome.as_str(),
+            attempts = 0,
+            duration_ms = self.duration_ms(),
+            "answered for the pool",
+        );
     }
 
     fn duration_ms(&self) -> u64 {
@@ -131,6 +154,7 @@ impl LogLine {
         self.told = true;
         tracing::debug!(
             target: REQUEST,
+            method = %self.method,
             caller = &*self.caller,
             model = &*self.model,
             path = %self.path,
@@ -147,6 +171,7 @@ impl LogLine {
         let Report { status, bytes, first_byte, usage, .. } = report;
         tracing::debug!(
             target: REQUEST,
+            method = %self.method,
             caller = &*self.caller,
             key = %key.name(),
             // As the caller wrote it, so it is escaped.
@@ -172,6 +197,7 @@ impl Drop for LogLine {
         if !self.told {
             tracing::debug!(
                 target: REQUEST,
+                method = %self.method,
                 caller = &*self.caller,
                 model = &*self.model,
                 path = %self.path,
@@ -192,6 +218,7 @@ impl Tap {
         worker: Rc<Worker>,
         answered: Answered,
         route: &Route<'_>,
+        asked: (Arc<str>, Arc<str>),
         mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
         let Answered { reply, holder, mut entry, failed, attempts } = answered;
@@ -228,6 +255,7 @@ impl Tap {
             late: (is_unclear && !is_error && form == Form::Json).then(Box::default),
             entry,
             holder,
+            asked,
             charge: None,
             log,
         });
@@ -352,7 +380,8 @@ impl Tap {
             let shared = &self.worker.shared;
             let (at, what) = (shared.clock.now(), why.to_owned());
             let status = self.entry.report.status;
-            let trouble = Trouble { at, key: None, caller: None, model: None, what, status };
+            let (caller, model) = self.asked.clone();
+            let trouble = Trouble { at, key: None, caller: Some(caller), model: Some(model), what, status };
             shared.troubles.met(BROKE_OFF, self.holder.key().name().shared(), trouble);
             tracing::warn!(key = %self.holder.key().name(), "an answer broke off: {why}");
         }
@@ -375,7 +404,7 @@ impl Tap {
         let late = self.late.take();
         let late = late.as_ref().and_then(|late| late.error());
         if let (Some(error), Holder::Lease(lease)) = (late, &self.holder) {
-            self.entry.report.code = learn_late(&self.worker.shared, lease, error);
+            self.entry.report.code = learn_late(&self.worker.shared, lease, &self.asked, error);
         }
         let failed = self.failed || late.is_some() || self.events.as_ref().is_some_and(Events::has_failed);
         if let Some(code) = self.events.as_ref().and_then(Events::code) {
