@@ -101,6 +101,9 @@ pub struct State {
     /// Requests that wait for a key.
     #[serde(default)]
     pub waiting: Waiting,
+    /// Whether the ledger cannot be written, so that it lacks what was counted lately.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unwritten: bool,
     /// The keys.
     #[serde(flatten)]
     pub pool: PoolState,
@@ -126,6 +129,8 @@ pub struct View {
     pub clock: Clock,
     /// Its waiting room, looked at when it is asked for.
     pub waiting: Box<dyn Fn() -> Waiting + Send + Sync>,
+    /// Whether its ledger cannot be written, looked at when it is asked for.
+    pub unwritten: Box<dyn Fn() -> bool + Send + Sync>,
     /// What there is to tell besides the state, looked at when it is asked for.
     pub live: Box<dyn Fn() -> Live + Send + Sync>,
     /// Has what changed in the pool remembered at once.
@@ -146,7 +151,7 @@ impl View {
     fn state(&self, now: Time) -> State {
         let pool = self.keys.state(now);
         let in_flight = pool.keys.iter().map(|key| u64::from(key.in_flight)).sum();
-        State { in_flight, waiting: (self.waiting)(), pool }
+        State { in_flight, waiting: (self.waiting)(), unwritten: (self.unwritten)(), pool }
     }
 
     fn obey(&self, ask: Ask) -> Answer {
@@ -246,6 +251,7 @@ mod tests {
             keys: KeyPool::new(Vec::new(), &HashMap::new(), NOW.day()),
             clock: Clock::fixed(NOW),
             waiting: Box::new(|| Waiting { requests: 2, callers: 1 }),
+            unwritten: Box::new(|| false),
             live: Box::new(|| Live { errors: vec![Failure::default()], ..Live::default() }),
             remember: Box::new(|| {}),
         }

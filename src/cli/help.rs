@@ -280,7 +280,13 @@ A request stands with the key, model, caller and time of its last attempt; attem
 waits (for a key) are counted each. `TTFB p50` and `p95` are how long 50 % and 95 % of the
 answers took at most to their first byte, within 6 %. `free quota` is how much of today's free
 requests its account has used up, where that is known: with --by key or account alone. Columns
-that do not fit into the terminal are left out, and it says which.
+that do not fit into the terminal are left out, and it says which. Below the table stands how
+many attempts it lacks the cost of.
+
+--reconcile tells `missed here` where attempts that told no cost can explain what was billed
+beyond the count, else `spent outside hermux`: the key may have leaked. `not told yet` becomes
+`less billed than counted` where OpenRouter had an hour to add it up. Where hermux saw no day,
+week or month of a key from its beginning it is `too early to tell`.
 
 The JSON object has `keys`, `models`, `callers` and `days`, each with name, requests, attempts,
 prompt_tokens, completion_tokens, cost_usd, errors, waits, unsettled (attempts whose cost is

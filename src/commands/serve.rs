@@ -317,12 +317,13 @@ fn open_control(
         Waiting { requests: state.waiting, callers: state.callers.len() }
     };
     let (living, history) = (Arc::clone(shared), Arc::clone(history));
-    let remembering = Arc::clone(shared);
+    let (remembering, ledger) = (Arc::clone(shared), shared.ledger.clone());
     let view = View {
         server,
         keys: shared.keys.clone(),
         clock: shared.clock.clone(),
         waiting: Box::new(waiting),
+        unwritten: Box::new(move || !ledger.is_writable()),
         live: Box::new(move || live(&living, &history)),
         remember: Box::new(move || remembering.remember()),
     };

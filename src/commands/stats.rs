@@ -16,6 +16,7 @@ use crate::cli::StatsArgs;
 use crate::clock::{Clock, Time};
 use crate::commands::terminal;
 use crate::config::Config;
+use crate::control::client;
 use crate::ledger::query::{self, By, Figures, Group, QueryError, Question, Value};
 
 /// Writes what was used by the ledger in the data directory to `out`, also while a server writes there. A reader that went
@@ -31,6 +32,9 @@ pub(super) fn run(
         return reconcile::run(args.json, config, clock, out, told);
     }
     let colored = terminal::colors_on_stdout();
+    if args.watch.is_none() && unwritten(config) {
+        writeln!(told, "warning: {UNWRITTEN}")?;
+    }
     let done = match args.watch {
         Some(seconds) => watch::run(seconds, out, |width| shown(args, config, clock, Some(width), colored)),
         None => shown(args, config, clock, terminal::width().map(usize::from), colored).and_then(|text| {
@@ -64,7 +68,8 @@ fn shown(
     let groups = answers.next().unwrap_or_default();
     let total =
         answers.next().and_then(|mut total| total.pop()).map(|total| total.figures).unwrap_or_default();
-    let found = Found { asked, known, groups, total };
+    let queued = query::queued(&config.data_dir, &asked.question)?;
+    let found = Found { asked, known, groups, total, queued };
     if args.json {
         let parts: Vec<_> = answers.collect();
         return Ok(lines::json(&found, &parts, !args.by.is_empty())?);
@@ -75,7 +80,19 @@ fn shown(
     if found.groups.is_empty() {
         return Ok(nothing(&found, config, now)?);
     }
-    Ok(format!("{}\n\n{}", found.asked.title(now), table::table(&found, width, colored)))
+    let mut text = format!("{}\n\n{}", found.asked.title(now), table::table(&found, width, colored));
+    if args.watch.is_some() && unwritten(config) {
+        text.extend(["\n", UNWRITTEN, "\n"]);
+    }
+    Ok(text)
+}
+
+/// What is said where the ledger is behind the server.
+const UNWRITTEN: &str = "the server can't write the ledger now, so what was used lately is not in it yet";
+
+/// Whether a server runs that cannot write the ledger.
+fn unwritten(config: &Config) -> bool {
+    client::state(&config.data_dir).is_ok_and(|state| state.is_some_and(|(_, state)| state.unwritten))
 }
 
 /// What was found.
@@ -84,6 +101,8 @@ struct Found {
     known: Known,
     groups: Vec<Group>,
     total: Figures,
+    /// Attempts whose cost is still to be fetched.
+    queued: u64,
 }
 
 impl Found {
@@ -109,10 +128,13 @@ fn nothing(found: &Found, config: &Config, now: Time) -> Result<String, QueryErr
     let all = query::answers(&config.data_dir, &[Question { by: vec![By::Day], ..Question::default() }])?;
     let days = || all.iter().flatten().filter_map(|group| group.is.first());
     let (Some(Value::Day(first)), Some(Value::Day(last))) = (days().next(), days().next_back()) else {
-        let said = format!(
-            "nothing was used yet, by the ledger in {data}\nhint: start the proxy with: hermux serve\n"
-        );
-        return Ok(said);
+        let hint = match client::state(&config.data_dir) {
+            Ok(Some((server, _))) => {
+                format!("the proxy runs and has seen no request yet: {}", server.address)
+            }
+            _ => "start the proxy with: hermux serve".to_owned(),
+        };
+        return Ok(format!("nothing was used yet, by the ledger in {data}\nhint: {hint}\n"));
     };
     let hint = if found.asked.is_plain {
         format!("it was last used on {last}; show that day with: hermux stats --since {last}")

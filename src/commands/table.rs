@@ -89,6 +89,12 @@ pub(super) fn folded(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// How wide `table` is where nothing is folded.
+pub(super) fn width(table: &Table) -> usize {
+    let whole = table.column_iter().zip(table.column_max_content_widths());
+    whole.map(|(column, content)| usize::from(content.saturating_add(column.padding_width()))).sum()
+}
+
 /// The lines of `table`.
 pub(super) fn lines(mut table: Table) -> String {
     fit(&mut table);

@@ -17,7 +17,7 @@ use super::{CallerUse, UsedToday};
 use crate::clock::{Day, Time};
 
 pub use figures::{By, Figures, Group, Question, Value, answers, figures, first_used, since};
-pub use missing::{dearest, queued_by_key};
+pub use missing::{dearest, queued, queued_by_key};
 
 /// What one key was used for on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

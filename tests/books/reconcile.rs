@@ -122,6 +122,11 @@ fn an_attempt_without_a_cost_explains_what_it_may_have_cost_and_hides_no_leak() 
         (crate::number(&data, "SELECT count(*) FROM settling") == 1).then_some(())
     });
 
+    let mut stats = hermux.setup().command();
+    stats.args(["stats", "--data-dir"]).arg(&data);
+    let table = String::from_utf8(stats.output().unwrap().stdout).unwrap();
+    assert!(table.ends_with("\nwithout the cost of 1 attempt, which is asked for\n"), "{table}");
+
     let missed = reconcile(&hermux, &simulator.url(), true);
     assert_eq!((verdict(&missed).0.as_str(), missed.status.code()), ("missed here", Some(1)));
     assert!(!String::from_utf8_lossy(&missed.stderr).contains("leaked"));

@@ -185,6 +185,15 @@ fn with_no_poll_nothing_is_asked_for_and_the_ledger_says_so() {
     eventually("it is put down as never known", || {
         (by_key(&data).get("a").is_some_and(|figures| figures.unsettled == 1)).then_some(())
     });
+    let table = |by: &str| {
+        let mut command = hermux.setup().command();
+        command.args(["stats", "--by", by, "--data-dir"]).arg(&data);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    for by in ["key", "model"] {
+        let table = table(by);
+        assert!(table.ends_with("\nwithout the cost of 1 attempt, which is never known\n"), "{table}");
+    }
     // Past the first time at which it would be asked for.
     thread::sleep(Duration::from_millis(700));
     assert!(!simulator.attempts().iter().any(|attempt| attempt.path().ends_with("/generation")));

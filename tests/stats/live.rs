@@ -49,6 +49,40 @@ fn the_free_quota_of_today_is_told_by_the_server_and_from_what_it_noted() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_written_and_one_that_waits_for_requests_are_told_apart_from_no_use() {
+    let simulator = Simulator::start(Scenario::with_keys(&["a"])).unwrap();
+    let setup = Setup::url(&simulator.url());
+    write_private(&setup.tokens(), &format!("name,token\na,{}\n", Key::new("a").secret));
+    let hermux = setup.start();
+    let stats = || {
+        let mut command = hermux.setup().command();
+        command.args(["stats", "--data-dir"]).arg(hermux.setup().data());
+        let output = command.output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [shown, said] = stats();
+    assert!(
+        shown.contains("hint: the proxy runs and has seen no request yet: ") && said.is_empty(),
+        "{shown}{said}"
+    );
+
+    let other = rusqlite::Connection::open(hermux.setup().data().join("ledger.db")).unwrap();
+    other.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let chat = Request::post(
+        "/v1/chat/completions",
+        r#"{"model":"openai/gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}"#,
+    );
+    assert_eq!(hermux.ask(&chat).status(), 200);
+    eventually("it says that the ledger is behind", || {
+        stats()[1].starts_with("warning: the server can't write the ledger now").then_some(())
+    });
+    other.execute_batch("ROLLBACK").unwrap();
+    hermux.stats_when("it is on disk", |sum| sum.requests == 1);
+    eventually("nothing is behind", || stats()[1].is_empty().then_some(()));
+}
+
+#[test]
 fn what_is_not_known_of_a_quota_is_not_guessed() {
     let simulator = Simulator::start(Scenario::with_keys(&["a"])).unwrap();
     let setup = Setup::url(&simulator.url());

@@ -69,7 +69,7 @@ fn live(server: About, state: State, files: Files<'_>, told: &mut dyn Write) -> 
             HashMap::new()
         }
     };
-    let State { in_flight, waiting, pool } = state;
+    let State { in_flight, waiting, pool, .. } = state;
     Ok(Listed { server: Some((server, in_flight, waiting)), keys: pool.keys, kept })
 }
 

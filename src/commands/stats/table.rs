@@ -69,6 +69,12 @@ pub(super) fn table(found: &Found, width: Option<usize>, colored: bool) -> Strin
         table.enforce_styling();
     }
     let mut text = text(table, width);
+    if let Some(note) = without_cost(found.queued, found.total.unsettled) {
+        text.push('\n');
+        for line in table::folded(&note, width.unwrap_or(usize::MAX)) {
+            text.extend([&line, "\n"]);
+        }
+    }
     if !left_out.is_empty() {
         let note = format!("not shown, since the terminal is too narrow: {}", left_out.join(", "));
         text.push('\n');
@@ -77,6 +83,25 @@ pub(super) fn table(found: &Found, width: Option<usize>, colored: bool) -> Strin
         }
     }
     text
+}
+
+/// What the costs lack: attempts that wait for theirs, and those whose is never known.
+fn without_cost(queued: u64, unsettled: u64) -> Option<String> {
+    let attempts = |number: u64| match number {
+        1 => "1 attempt".to_owned(),
+        _ => format!("{} attempts", count(number)),
+    };
+    let said = match (queued, unsettled) {
+        (0, 0) => return None,
+        (0, _) => format!("of {}, which is never known", attempts(unsettled)),
+        (_, 0) => format!("of {}, which is asked for", attempts(queued)),
+        _ => format!(
+            "of {}, which is asked for, and of {}, which is never known",
+            attempts(queued),
+            attempts(unsettled)
+        ),
+    };
+    Some(format!("without the cost {said}"))
 }
 
 fn text(mut table: Table, width: Option<usize>) -> String {

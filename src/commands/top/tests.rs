@@ -49,6 +49,7 @@ fn live() -> Live {
     let state = State {
         in_flight: 3,
         waiting: Waiting { requests: 2, callers: 1 },
+        unwritten: false,
         pool: PoolState { keys: vec![ann, ben, cay] },
     };
     let sample = |step: i64| {

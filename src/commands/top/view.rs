@@ -253,11 +253,15 @@ fn fitting_columns(
             *left -= wanted + usize::from(GAP);
         }
     };
-    [1, 2, 3].into_iter().for_each(|column| add(&mut widths, &mut left, column));
+    for column in [1, 2, 3] {
+        add(&mut widths, &mut left, column);
+    }
     let state = widest(STATE, |text| letters_before(text, &[": "])).min(widths[STATE] + left);
     left -= state - widths[STATE];
     widths[STATE] = state;
-    [5, 4, ACCOUNT].into_iter().for_each(|column| add(&mut widths, &mut left, column));
+    for column in [5, 4, ACCOUNT] {
+        add(&mut widths, &mut left, column);
+    }
     let longer = left.min(name - widths[NAME]);
     widths[NAME] += longer;
     widths[STATE] += left - longer;
@@ -347,7 +351,7 @@ fn rest_text(rest: &RestState, now: Time) -> String {
 fn draw_errors(app: &App, frame: &mut Frame<'_>, area: Rect) {
     let lines = app.live.errors.iter().rev().map(|error| failure(app, error));
     let lines: Vec<Line<'_>> = lines.take(usize::from(area.height)).collect();
-    draw_list(frame, area, " last errors ".to_owned(), lines, "none");
+    draw_list(frame, area, " last errors ", lines, "none");
 }
 
 fn failure<'a>(app: &App, error: &'a Failure) -> Line<'a> {
@@ -387,11 +391,11 @@ fn draw_room(app: &App, frame: &mut Frame<'_>, area: Rect) {
         |(name, waiting): &(String, usize)| Line::styled(format!("{waiting} of {}", plain(name)), dim());
     let models = app.live.awaited.iter().map(model);
     let lines = models.chain(app.live.callers.iter().map(caller)).collect();
-    draw_list(frame, area, title, lines, "nobody waits");
+    draw_list(frame, area, &title, lines, "nobody waits");
 }
 
-fn draw_list(frame: &mut Frame<'_>, area: Rect, title: String, lines: Vec<Line<'_>>, none: &str) {
-    let title = cut(&title, usize::from(area.width.saturating_sub(2)));
+fn draw_list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>, none: &str) {
+    let title = cut(title, usize::from(area.width.saturating_sub(2)));
     let block = Block::new().borders(Borders::ALL).border_style(dim()).title(Span::styled(title, strong()));
     let lines = if lines.is_empty() { vec![Line::styled(none.to_owned(), dim())] } else { lines };
     let width = usize::from(area.width.saturating_sub(2));

@@ -197,10 +197,10 @@ fn answer(transaction: &Connection, question: &Question) -> Result<Vec<Group>, r
 }
 
 /// What restricts the rows beside time, as SQL over key, caller, model and status.
-struct Filter(String);
+pub(super) struct Filter(pub(super) String);
 
 impl Filter {
-    fn new(question: &Question) -> Self {
+    pub(super) fn new(question: &Question) -> Self {
         let mut sql = String::new();
         let filters = [("key", &question.keys), ("caller", &question.callers), ("model", &question.models)];
         for (column, patterns) in filters {

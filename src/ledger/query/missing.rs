@@ -5,10 +5,26 @@ use std::path::Path;
 
 use rusqlite::Row;
 
-use super::{QueryError, read};
+use super::figures::Filter;
+use super::{QueryError, Question, read};
 
 /// How many of the newest entries are searched for the dearest ones.
 const SEARCHED: u32 = 1_000_000;
+
+/// How many attempts that `question` asks for, whatever it groups by, wait for their cost to be fetched, in the ledger in
+/// `directory`. Those of an hour that is only touched count by their own time.
+pub fn queued(directory: &Path, question: &Question) -> Result<u64, QueryError> {
+    read(directory, 3, |database| {
+        let sql = format!(
+            "SELECT count(*) FROM settling JOIN entries ON entries.id = entry WHERE at_ms >= ?1 AND at_ms < ?2{}",
+            Filter::new(question).0
+        );
+        let since = question.since.map_or(i64::MIN, |since| since.0);
+        let until = question.until.map_or(i64::MAX, |until| until.0);
+        let count: i64 = database.query_row(&sql, [since, until], |row| row.get(0))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    })
+}
 
 /// Attempts by names of key and model whose cost is still to be fetched, from the ledger in `directory`.
 pub fn queued_by_key(directory: &Path) -> Result<HashMap<String, HashMap<String, u64>>, QueryError> {
