@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use self::stock::{Lent, Stock};
-use super::need::{Class, Exhausted, Need, Question, Rest, Told, Tried, Used};
+use super::need::{Bind, Class, Exhausted, Need, Question, Rest, Runs, Told, Tried, Used};
 use super::state::{Fact, Glance, PoolState, Verdict};
 use super::{Key, KeyName};
 use crate::clock::{Day, Time};
@@ -297,6 +297,15 @@ impl Lease {
     pub fn bench(&self, rest: Rest, now: Time) {
         self.is_open.store(false, Ordering::Relaxed);
         self.pool.run(now, |stock, now| stock.bench(&self.lent, rest, now));
+    }
+
+    /// The same as [`KeyPool::is_outage`], where nobody knows any more what the request needed: any key of its class counts.
+    #[must_use = "in an outage the model is down"]
+    pub fn ends_in_outage(&self, now: Time) -> bool {
+        let (class, tried) = (self.lent.class, Tried::default());
+        let need =
+            Need { model: "", runs: Runs::Nothing, class, bind: Bind::Free, keys: None, tried: &tried };
+        self.pool.is_outage(&need, now)
     }
 
     /// Whether the key could not be lent again now for a request of this class.

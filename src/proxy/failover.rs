@@ -561,8 +561,11 @@ pub(super) fn learn_late(
     shared.troubles.met(kind, lease.key().name().shared(), trouble);
     tracing::debug!(key = %lease.key().name(), "an error came late: {} ({})", fault.kind, fault.status);
     if let Some(rest) = rest_after(&fault) {
-        // Whether the model is down is for those to tell who can still wait for it.
         lease.bench(rest, now);
+        if matches!(rest, Rest::Unidentified(_)) {
+            // Whether the model is down is for those to tell who can still wait for it.
+            let _ = lease.ends_in_outage(now);
+        }
         shared.remember();
     }
     Some(fault.status)

@@ -307,3 +307,19 @@ fn an_error_in_the_rest_of_a_json_answer_is_booked_and_rests_what_it_says() {
         answer(&mut connection);
     }
 }
+
+#[test]
+fn the_same_unidentified_error_late_from_all_keys_rests_none_of_them() {
+    let upstream = Upstream::start();
+    let hermux = start(&upstream, 2);
+    let error = "data: {\"error\":{\"code\":429,\"message\":\"slow down\"}}\n\n";
+    for booked in 1..=2 {
+        let (mut connection, exchange) = hermux.open(&Request::chat(true), &upstream);
+        stream(exchange, &[begun(samples::CHAT_STREAM), error]);
+        assert_eq!(answer(&mut connection).end, End::Complete);
+        eventually("it is booked", || (failed_with(&hermux, 429) == booked).then_some(()));
+    }
+    let (mut connection, exchange) = hermux.open(&chat(), &upstream);
+    exchange.json(200, samples::CHAT);
+    assert_eq!(answer(&mut connection).status(), 200);
+}
