@@ -213,6 +213,10 @@ fn top_level(body: &[u8]) -> Option<Usage> {
         return None;
     }
     let Some(at) = FINDER.find(text) else { return Some(Usage::default()) };
+    // What stands behind a backslash is the end of another name, or of a text.
+    if !matches!(text[..at].trim_ascii_end().last(), Some(b'{' | b',')) {
+        return None;
+    }
     let behind = at + KEY;
     if FINDER.find(&text[behind..]).is_some() {
         return None;

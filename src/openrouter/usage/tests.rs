@@ -306,6 +306,16 @@ fn a_line_of_a_gibibyte_takes_no_more_memory_than_a_short_one() {
 }
 
 #[test]
+fn a_name_that_only_ends_like_usage_is_another_name() {
+    for body in
+        [r#"{"\"usage":{"cost":1}}"#, r#"{"a":1,"x\\\"usage":{"cost":1}}"#, r#"{"a":"usage","b":{"cost":1}}"#]
+    {
+        assert_eq!(usage_of(body), Usage::default(), "{body}");
+    }
+    assert_eq!(usage_of(r#"{"a":"\\" , "usage" : {"cost":1} }"#).cost, Some(1_000_000_000));
+}
+
+#[test]
 fn braces_and_quotes_in_strings_do_not_end_the_object() {
     let body = r#"{"usage":{"note":"}\"}{\\","prompt_tokens":1,"completion_tokens":2}}"#;
     assert_eq!(usage_of(body), used(1, 2, None, None, None));
