@@ -26,6 +26,7 @@ use crate::upstream::{Answer, Connection, Head, SendError};
 
 /// A request as it is to be sent, whichever key serves it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Demand<'a> {
     pub(super) method: &'a Method,
     /// Path and query on upstream.
