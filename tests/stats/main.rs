@@ -13,10 +13,11 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hermux::clock::{Clock, Time};
-use hermux::ledger::{Ledger, Opening, Outcome};
+use hermux::ledger::{Ledger, OpenError, Opening, Outcome};
+use support::PATIENCE;
 use tempfile::TempDir;
 
 /// 2026-11-01T00:00:00Z.
@@ -48,12 +49,26 @@ fn attempt(hours: i64, key: &'static str, caller: &'static str, model: &'static 
     }
 }
 
+/// Opens the ledger in `directory`. A child that another test has just forked holds the lock of one that was closed a moment
+/// ago until it runs its own program.
+fn open(directory: &Path, clock: &Clock) -> Ledger {
+    let begun = Instant::now();
+    loop {
+        match Ledger::open(directory, clock.clone()) {
+            Err(OpenError::InUse { pid, .. }) if pid == std::process::id() && begun.elapsed() < PATIENCE => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// A ledger with these attempts, each a request of its own.
 fn ledger(attempts: &[Attempt]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for attempt in attempts {
         let clock = Clock::fixed(attempt.at);
-        let ledger = Ledger::open(&directory.path().join("data"), clock).unwrap();
+        let ledger = open(&directory.path().join("data"), &clock);
         let [key, caller, model] = attempt.names.map(Arc::from);
         let mut entry = ledger.entry(Opening {
             request: ledger.next_request(),
