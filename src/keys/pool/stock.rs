@@ -114,17 +114,21 @@ impl Stock {
 
     /// Takes over the keys of a changed file.
     pub(super) fn replace(&mut self, keys: Vec<Key>, used: impl Fn(&KeyName) -> Used, now: Time) {
-        for slot in &mut self.slots {
-            slot.is_listed = false;
-        }
+        let before: Vec<bool> =
+            self.slots.iter_mut().map(|slot| std::mem::take(&mut slot.is_listed)).collect();
         self.listed.clear();
         for key in keys {
             let at = match self.by_name.get(key.name()) {
                 Some(&at) => {
-                    let is_another = self.slots[at].key.authorization() != key.authorization();
-                    self.slots[at].set_key(Arc::new(key));
+                    let slot = &mut self.slots[at];
+                    let is_another = slot.key.authorization() != key.authorization();
+                    let is_edited = slot.key.terms() != key.terms() || before.get(at) == Some(&false);
+                    slot.set_key(Arc::new(key));
                     if is_another {
                         self.begin_anew(at, now);
+                    } else if is_edited && slot.known.refused.take().is_some() {
+                        // Whoever edited the row has looked after it.
+                        self.mark_key(at);
                     }
                     at
                 }

@@ -63,6 +63,27 @@ fn a_refused_key_is_tried_by_one_attempt_after_ever_longer_times() {
 }
 
 #[test]
+fn a_refused_key_is_tried_again_when_its_row_was_edited() {
+    let edited = || vec![key_with("a", |terms| terms.weight = 2_000), key("b")];
+    let steps: [&dyn Fn(&KeyPool); 2] = [&|pool| pool.reload(edited()), &|pool| {
+        pool.reload(keys(&["b"]));
+        pool.reload(keys(&["a", "b"]));
+    }];
+    for edit in steps {
+        let pool = pool(&["a", "b"]);
+        let refused =
+            |pool: &KeyPool| pool.state(NOON).keys[0].rests.iter().any(|rest| rest.why == "refused");
+        let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
+        pool.reload(keys(&["a", "b"]));
+        assert!(refused(&pool), "another row was edited, or none");
+        pool.take_facts();
+        edit(&pool);
+        assert!(!refused(&pool));
+        assert!(!pool.take_facts().is_empty(), "that is remembered");
+    }
+}
+
+#[test]
 fn the_same_fault_of_attempts_side_by_side_is_one() {
     for (rest, length) in [(Rest::Refused, 15 * MINUTE), (Rest::Unidentified(None), 10 * SECOND)] {
         let pool = pool(&["a"]);
