@@ -56,14 +56,15 @@ pub(super) fn wanting_plain(headers: &HeaderMap, whole: bool) -> HeaderMap {
     headers
 }
 
-/// Whether an answer can be read: it went well and is JSON, not compressed.
+/// Whether an answer can be read: it went well and may be JSON, for all that its type says, not compressed.
 pub(super) fn can_be_read(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_json = headers.get(CONTENT_TYPE).is_some_and(|value| {
+    let may_be_json = headers.get(CONTENT_TYPE).is_none_or(|value| {
         let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        let kind = kind.trim_ascii().to_ascii_lowercase();
+        kind == b"application/json" || kind.ends_with(b"+json") || kind.starts_with(b"text/")
     });
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    status.is_success() && is_json && headers.get_all(CONTENT_ENCODING).iter().all(is_plain)
+    status.is_success() && may_be_json && headers.get_all(CONTENT_ENCODING).iter().all(is_plain)
 }
 
 /// Where upstream's API stands, and where the caller sees it.

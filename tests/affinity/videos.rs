@@ -59,6 +59,26 @@ fn addresses_on_the_upstream_that_was_named_are_changed_too_also_in_a_chunked_an
 }
 
 #[test]
+fn addresses_are_changed_whatever_text_the_answer_says_it_is() {
+    let upstream = Upstream::start();
+    let hermux = Setup::new(&upstream).start();
+    for kind in
+        ["", "content-type: text/plain; charset=utf-8\r\n", "Content-Type: application/vnd.api+JSON\r\n"]
+    {
+        for request in ask(&hermux) {
+            let (mut connection, mut exchange) = hermux.open(&request, &upstream);
+            exchange.body();
+            let length = STATE.len();
+            exchange.wire.send(format!("HTTP/1.1 200 OK\r\n{kind}content-length: {length}\r\n\r\n{STATE}"));
+            let answer = crate::support::hermux::answer(&mut connection);
+            let seen = seen_at(&hermux.address().to_string());
+            assert_eq!(String::from_utf8_lossy(&answer.body), seen, "{kind}");
+            exchange.keep();
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_breaks_off_stays_broken() {
     let upstream = Upstream::start();
     let hermux = Setup::new(&upstream).start();
