@@ -384,7 +384,8 @@ impl Failover<'_, '_> {
             self.patience -= pause;
             return Next::Later(self.without(lease), pause);
         }
-        if is_models && self.can_repeat && self.failures < MOST_FAILURES {
+        // Who cannot wait as long as upstream says need not wait to hear that the model is down.
+        if is_models && self.can_repeat && self.failures < MOST_FAILURES && pause <= self.patience {
             return Next::WhenUp;
         }
         Next::End

@@ -330,7 +330,7 @@ impl Worker {
         headers::for_caller(&mut headers, tap.key(), attempts);
         tap.charge = charge;
         tap.begin();
-        let telling = route.makes.filter(|_| owned::can_be_read(status, &headers));
+        let telling = route.makes.filter(|kind| owned::is_to_be_read(kind, status, &headers));
         let body = if tap.hides_what_it_says() {
             // A key in it could not be found, so it stays here.
             headers.remove(CONTENT_ENCODING);

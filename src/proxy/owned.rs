@@ -56,15 +56,29 @@ pub(super) fn wanting_plain(headers: &HeaderMap, whole: bool) -> HeaderMap {
     headers
 }
 
-/// Whether an answer can be read: it went well and may be JSON, for all that its type says, not compressed.
+/// Whether an answer can be read: it went well and is JSON, not compressed.
 pub(super) fn can_be_read(status: StatusCode, headers: &HeaderMap) -> bool {
-    let may_be_json = headers.get(CONTENT_TYPE).is_none_or(|value| {
-        let kind = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        let kind = kind.trim_ascii().to_ascii_lowercase();
-        kind == b"application/json" || kind.ends_with(b"+json") || kind.starts_with(b"text/")
-    });
+    went_well_and_plain(status, headers) && media_type(headers).as_deref() == Some(b"application/json")
+}
+
+/// Whether an answer that tells of a resource of this `kind` is to be read. Of videos also what may be JSON for all that its
+/// type says, since it may hold addresses that callers follow with their access token.
+pub(super) fn is_to_be_read(kind: &str, status: StatusCode, headers: &HeaderMap) -> bool {
+    let may_be_json =
+        || media_type(headers).is_none_or(|kind| kind.ends_with(b"+json") || kind.starts_with(b"text/"));
+    can_be_read(status, headers) || (kind == "video" && went_well_and_plain(status, headers) && may_be_json())
+}
+
+/// The type of an answer's body without its parameters, in lower case.
+fn media_type(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(CONTENT_TYPE)?.as_bytes();
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    Some(kind.trim_ascii().to_ascii_lowercase())
+}
+
+fn went_well_and_plain(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    status.is_success() && may_be_json && headers.get_all(CONTENT_ENCODING).iter().all(is_plain)
+    status.is_success() && headers.get_all(CONTENT_ENCODING).iter().all(is_plain)
 }
 
 /// Where upstream's API stands, and where the caller sees it.
