@@ -76,7 +76,7 @@ fn a_refused_key_is_tried_again_when_its_row_was_edited() {
         let _ = bench(&pool, "a", Class::Paid, Rest::Refused, NOON);
         pool.reload(keys(&["a", "b"]));
         assert!(refused(&pool), "another row was edited, or none");
-        pool.take_facts();
+        let _ = pool.take_facts();
         edit(&pool);
         assert!(!refused(&pool));
         assert!(!pool.take_facts().is_empty(), "that is remembered");
