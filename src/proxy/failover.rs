@@ -37,6 +37,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// together, and the next failures tell whether the model is down.
 const VERDICT: Duration = Duration::from_secs(1);
 
+/// For so long a request that has one attempt left lets others find out whether a model is up, and how soon it looks again.
+const OTHERS_FIRST: Duration = Duration::from_millis(500);
+const BRIEF: Duration = Duration::from_millis(50);
+
 /// How many keys one request tries after faults that say nothing certain about a key: those let nothing rest, or
 /// not for sure, so that every other request would go the same long way.
 const MOST_GUESSES: u32 = 8;
@@ -488,7 +492,28 @@ impl Failover<'_, '_> {
                 return None;
             }
         }
+        if self.failures + 1 == MOST_FAILURES {
+            self.let_others_probe().await;
+        }
         self.wait().await
+    }
+
+    /// Keeps a request's last attempt from finding out whether the model is up, unless nobody else does.
+    async fn let_others_probe(&mut self) {
+        let mut may_probe = false;
+        while !self.patience.is_zero() {
+            let now = self.now();
+            let down_until = self.worker.shared.breakers.down_until(&self.demand.model, now);
+            if down_until.is_none() && may_probe {
+                break;
+            }
+            // Where the next probe may leave, somebody else has a moment to make it.
+            may_probe = down_until.is_none();
+            let moment = down_until.map_or(OTHERS_FIRST, |until| until.since(now).clamp(BRIEF, OTHERS_FIRST));
+            let moment = moment.min(self.patience);
+            sleep(moment).await;
+            self.patience -= moment;
+        }
     }
 
     /// Waits for leave, where the request may still wait; else notes why it ends. What was tried and rests by now is not

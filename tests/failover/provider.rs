@@ -183,9 +183,10 @@ fn who_is_told_to_come_back_soon_does_so_where_it_may_wait() {
 
 #[test]
 fn who_left_together_with_those_that_show_the_model_down_waits_as_they_do() {
-    // Down for so long from the first request on that comes when it has proved itself: when the first probe comes it is up.
+    // Down for so long from the first request on that comes when it has proved itself: the first probe fails, and is made
+    // by somebody who has an attempt left after it.
     const GOOD: usize = 25;
-    const OUTAGE: Duration = Duration::from_millis(1_500);
+    const OUTAGE: Duration = Duration::from_secs(3);
     let (asked, since) = (AtomicUsize::new(0), OnceLock::<Instant>::new());
     let upstream = Upstream::answering(move |exchange| {
         let is_good =
