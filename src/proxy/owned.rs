@@ -62,10 +62,10 @@ pub(super) fn can_be_read(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// Whether an answer that tells of a resource of this `kind` is to be read. Of videos also what may be JSON for all that its
-/// type says, since it may hold addresses that callers follow with their access token.
+/// type says, since it may hold addresses that callers follow with their access token; what says no type may be the video.
 pub(super) fn is_to_be_read(kind: &str, status: StatusCode, headers: &HeaderMap) -> bool {
     let may_be_json =
-        || media_type(headers).is_none_or(|kind| kind.ends_with(b"+json") || kind.starts_with(b"text/"));
+        || media_type(headers).is_some_and(|kind| kind.ends_with(b"+json") || kind.starts_with(b"text/"));
     can_be_read(status, headers) || (kind == "video" && went_well_and_plain(status, headers) && may_be_json())
 }
 

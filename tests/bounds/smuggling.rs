@@ -148,10 +148,10 @@ fn a_refused_request_leaves_its_body_unread_as_a_request() {
         let mut connection = hermux.connect();
         connection.send(refused.header("Content-Length", &length.to_string()).head());
         connection.try_send(&follower).ok();
+        assert_eq!(answer(&mut connection).status(), 401);
         connection.finish_sending();
         let said = connection.drain();
-        assert!(said.starts_with(b"HTTP/1.1 401"), "{}", show(&said));
-        assert_eq!(memchr::memmem::find_iter(&said, b"HTTP/1.1 ").count(), 1, "{}", show(&said));
+        assert!(find(&said, b"HTTP/1.1 ").is_none(), "{}", show(&said));
     }
 }
 
