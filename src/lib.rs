@@ -7,6 +7,8 @@ pub mod clock;
 pub mod secret;
 pub mod textfile;
 
+mod http1;
+
 pub mod access;
 pub mod keys;
 pub mod ledger;

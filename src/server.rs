@@ -5,9 +5,13 @@
 
 mod body;
 mod connection;
+mod h1;
+mod head;
+mod incoming;
 mod io;
 mod listener;
 mod state;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +24,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_local;
@@ -28,7 +31,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::connection::{Places, run};
 use self::state::{Order, State};
+use self::wire::Buffers;
 
+pub use self::incoming::{Broken, Incoming};
 pub use self::listener::{Listener, Stream};
 
 /// How long a connection may take, and how much it may send before it is a request.
@@ -120,14 +125,16 @@ pub async fn serve<L, S, B>(
     let sweeper = spawn_local(sweep(Rc::clone(&connections), limits));
     let limits = Rc::new(limits);
     let places = Rc::new(Places::default());
+    let buffers: Rc<Buffers> = Rc::default();
     let open = |opening: L::Opening, permit: OwnedSemaphorePermit| {
         let state = connections.add();
         let connections = Rc::clone(&connections);
         let service = service.clone();
         let (limits, places) = (Rc::clone(&limits), Rc::clone(&places));
+        let buffers = Rc::clone(&buffers);
         spawn_local(async move {
             let open = Open { connections, state, _permit: permit };
-            run(opening, service, places, &limits, &open.state).await;
+            run(opening, service, places, buffers, &limits, &open.state).await;
         });
     };
 

@@ -1,6 +1,7 @@
 //! The request body: kept whole up to a bound so that it can be read and sent again, streamed beyond it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::headers::clean_trailers_for_upstream;
@@ -76,12 +76,15 @@ pub(super) enum RequestBody {
 
 impl RequestBody {
     /// Takes in as much of `incoming` as may be kept; a caller that sends nothing for `patience` is given up.
-    pub(super) async fn take(
-        mut incoming: Incoming,
+    pub(super) async fn take<B>(
+        mut incoming: B,
         keep: Keep<'_>,
         patience: Duration,
         access_token: &[u8],
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+    {
         if incoming.is_end_stream() {
             return Ok(Self::Empty);
         }
@@ -124,7 +127,7 @@ impl RequestBody {
             pieces,
             share,
             trailers,
-            rest: incoming,
+            rest: Box::new(incoming.map_err(|_| BrokenOff)),
             access_token: access_token.into(),
             patience,
             silence: None,
@@ -162,7 +165,10 @@ impl RequestBody {
 
 /// The next frame of a body, which may be long in coming, but not for ever. Mostly it is there already, and no timer is
 /// needed.
-async fn next_frame(incoming: &mut Incoming, patience: Duration) -> Result<Option<Frame<Bytes>>, Refusal> {
+async fn next_frame<B>(incoming: &mut B, patience: Duration) -> Result<Option<Frame<Bytes>>, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut frame = incoming.frame();
     let came = match poll_fn(|cx| Poll::Ready(Pin::new(&mut frame).poll(cx))).await {
         Poll::Ready(came) => came,
@@ -203,18 +209,23 @@ fn join(mut pieces: VecDeque<Bytes>, length: usize) -> Bytes {
 }
 
 /// A body on its way: what was taken in already, then the rest as the caller sends it.
-#[derive(Debug)]
 pub(super) struct Passing {
     length: Option<u64>,
     pieces: VecDeque<Bytes>,
     /// What the pieces take.
     share: Option<Share>,
     trailers: Option<HeaderMap>,
-    rest: Incoming,
+    rest: Box<dyn Body<Data = Bytes, Error = BrokenOff> + Unpin>,
     access_token: Box<[u8]>,
     patience: Duration,
     /// Runs while the caller is silent.
     silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing").field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl Passing {
@@ -246,13 +257,11 @@ impl Body for Passing {
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.rest).poll_frame(cx) {
             self.silence = None;
-            return Poll::Ready(frame.map(|frame| match frame {
-                Ok(frame) => Ok(match frame.into_trailers() {
-                    Ok(trailers) => self.cleaned(trailers),
-                    Err(data) => data,
-                }),
-                Err(_) => Err(BrokenOff),
-            }));
+            let cleaned = |frame: Frame<Bytes>| match frame.into_trailers() {
+                Ok(trailers) => self.cleaned(trailers),
+                Err(data) => data,
+            };
+            return Poll::Ready(frame.map(|frame| frame.map(cleaned)));
         }
         let patience = self.patience;
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));

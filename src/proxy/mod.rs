@@ -30,7 +30,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use http_body::Body;
 
 use self::attempt::{Answered, Demand};
 use self::body::{Keep, Kept, RequestBody};
@@ -209,10 +209,13 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub fn handle(
+    pub fn handle<B>(
         self,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<ProxyBody>, Infallible>> {
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<ProxyBody>, Infallible>>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+    {
         // Taken apart before the future begins, which then holds each part once.
         let (mut parts, body) = request.into_parts();
         async move {
@@ -252,7 +255,10 @@ impl Proxy {
 }
 
 impl Worker {
-    async fn relay(self: &Rc<Self>, parts: &Parts, body: Incoming) -> Result<Response<ProxyBody>, Refused> {
+    async fn relay<B>(self: &Rc<Self>, parts: &Parts, body: B) -> Result<Response<ProxyBody>, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+    {
         let Shared { settings, bounds, .. } = &*self.shared;
         let marks = Marks::of(&parts.headers);
         if marks.framing_is_odd() {

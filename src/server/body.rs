@@ -1,31 +1,30 @@
-//! The body of an answer on its way out: counted as open until its end, broken only after what went
+//! The body of an answer on its way out over HTTP/2: counted as open until its end, broken only after what went
 //! before it has left.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::state::InFlight;
 
-/// How often an error yields to the connection before it is handed on: once lets HTTP/1 flush in the
-/// same task, twice lets an HTTP/2 connection run in its own.
+/// How often an error yields before it is handed on, so that the connection, which runs in a task of its own, can flush.
 const YIELDS: u8 = 2;
 
 /// A body whose error never overtakes the data handed on before it.
 ///
-/// hyper ends the connection (or resets the stream) as soon as it meets an error, with whatever it
-/// still had buffered; so the error waits until the socket took everything.
+/// hyper resets the stream as soon as it meets an error, with whatever it still had buffered; so the error waits until the
+/// socket took everything.
 #[derive(Debug)]
 pub(super) struct Delivered<B: Body> {
     inner: B,
     broken: Option<(B::Error, u8)>,
-    in_flight: Option<InFlight>,
+    in_flight: InFlight,
 }
 
 impl<B: Body> Delivered<B> {
-    pub(super) fn new(inner: B, in_flight: Option<InFlight>) -> Self {
+    pub(super) fn new(inner: B, in_flight: InFlight) -> Self {
         Self { inner, broken: None, in_flight }
     }
 }
@@ -48,22 +47,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Delivered<B> {
                 other => return other,
             }
         }
-        if let Some(in_flight) = &this.in_flight
-            && in_flight.state().poll_flushed(cx).is_pending()
-        {
-            return Poll::Pending;
-        }
+        ready!(this.in_flight.state().poll_flushed(cx));
         if let Some((_, yields)) = &mut this.broken
             && *yields > 0
         {
             *yields -= 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
-        }
-        if this.broken.is_some()
-            && let Some(in_flight) = &this.in_flight
-        {
-            in_flight.state().answer_broke();
         }
         Poll::Ready(this.broken.take().map(|(error, _)| Err(error)))
     }

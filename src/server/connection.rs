@@ -3,22 +3,25 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 
 use super::body::Delivered;
+use super::h1::Http1;
+use super::incoming::Incoming;
 use super::io::{Io, Sniffed, sniff};
 use super::state::{InFlight, Order, State};
+use super::wire::Buffers;
 use super::{Limits, Stream};
 
 /// Serves one connection to its end.
@@ -26,6 +29,7 @@ pub(crate) async fn run<O, I, S, B>(
     opening: O,
     service: S,
     places: Rc<Places<S::Future>>,
+    buffers: Rc<Buffers>,
     limits: &Limits,
     state: &Rc<State>,
 ) where
@@ -47,9 +51,9 @@ pub(crate) async fn run<O, I, S, B>(
     };
     let Some((stream, Sniffed { prefix, is_h2 })) = opened else { return };
     state.is_h2.set(is_h2);
-    let io = TokioIo::new(Io::new(stream, prefix, Rc::clone(state)));
     let counted = Counted { service, state: Rc::clone(state), places };
     if is_h2 {
+        let io = TokioIo::new(Io::new(stream, prefix, Rc::clone(state)));
         let connection = http2::Builder::new(LocalExecutor)
             .max_concurrent_streams(limits.max_h2_streams)
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
@@ -63,15 +67,10 @@ pub(crate) async fn run<O, I, S, B>(
         let mut obeyed = None;
         poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
     } else {
-        let connection = http1::Builder::new()
-            .writev(false)
-            .max_header_size(limits.max_header_bytes)
-            // Room for the head and for what comes behind it in one read; a longer head is refused above.
-            .max_buf_size(limits.max_header_bytes.saturating_add(16 << 10))
-            .serve_connection(io, counted);
-        let mut connection = pin!(connection);
+        let io = Io::new(stream, prefix, Rc::clone(state));
+        let mut connection = Http1::new(io, buffers, counted, limits.max_header_bytes);
         let mut obeyed = None;
-        poll_fn(|cx| poll_connection(connection.as_mut(), state, &mut obeyed, cx)).await;
+        poll_fn(|cx| poll_connection(Pin::new(&mut connection), state, &mut obeyed, cx)).await;
     }
 }
 
@@ -90,32 +89,24 @@ async fn open<I: Stream>(opening: impl Future<Output = std::io::Result<I>>) -> O
 }
 
 /// A connection of either protocol.
-trait Connection: Future<Output = hyper::Result<()>> {
-    fn finish(self: Pin<&mut Self>);
-}
+pub(super) trait Connection: Future<Output = Result<(), Self::Fault>> {
+    type Fault: fmt::Display;
 
-impl<I, S, B> Connection for http1::Connection<I, S>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>>,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
+    /// Has it end after the requests that it is at.
+    fn finish(self: Pin<&mut Self>);
 }
 
 impl<I, S, B> Connection for http2::Connection<I, S, LocalExecutor>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<hyper::body::Incoming>, Response = Response<B>>,
     S::Future: 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    type Fault = hyper::Error;
+
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -190,40 +181,72 @@ impl<F> Default for Places<F> {
     }
 }
 
-/// The service, with its requests counted and its bodies delivered before they break.
-struct Counted<S: Service<Request<Incoming>>> {
+/// The service, with its requests counted.
+pub(super) struct Counted<S: Service<Request<Incoming>>> {
     service: S,
     state: Rc<State>,
     places: Rc<Places<S::Future>>,
 }
 
-impl<S, B> Service<Request<Incoming>> for Counted<S>
+impl<S: Service<Request<Incoming>>> Counted<S> {
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Has the service answer a request, of whose beginning the state knows.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answering<S::Future> {
+        let in_flight = Some(InFlight(Rc::clone(&self.state)));
+        let place = Some(self.places.put(self.service.call(request)));
+        Answering { place, in_flight, places: Rc::clone(&self.places) }
+    }
+}
+
+/// A request until its answer's head is here. Apart on the heap, so that a stream under way does not carry it.
+pub(super) struct Answering<F> {
+    /// None once it is answered.
+    place: Option<Place<F>>,
+    in_flight: Option<InFlight>,
+    places: Rc<Places<F>>,
+}
+
+impl<F, B> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = (Response<B>, InFlight);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let future = this.place.as_mut().and_then(|place| place.as_mut().as_pin_mut());
+        let Ok(answer) = ready!(future.expect("a request is polled until it is answered").poll(cx));
+        if let Some(place) = this.place.take() {
+            this.places.take_back(place);
+        }
+        Poll::Ready((answer, this.in_flight.take().expect("it is answered once")))
+    }
+}
+
+/// For HTTP/2: bodies are delivered before they break.
+impl<S, B> Service<Request<hyper::body::Incoming>> for Counted<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes>,
 {
     type Response = Response<Delivered<B>>;
     type Error = Infallible;
-    type Future = CountedFuture<S::Future>;
+    type Future = Delivering<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.state.request_began(&request);
-        let in_flight = Some(InFlight(Rc::clone(&self.state)));
-        let answer = Some(self.places.put(self.service.call(request)));
-        CountedFuture { answer, in_flight, places: Rc::clone(&self.places) }
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
+        let body = request.body();
+        self.state.request_began(!body.is_end_stream(), request.version());
+        Delivering(self.answer(request.map(Incoming::stream)))
     }
 }
 
-/// A request until its answer's head is here. Apart on the heap, so that a stream under way does not carry it:
-/// hyper keeps the room of this type as long as the connection.
-struct CountedFuture<F> {
-    /// None once it is answered.
-    answer: Option<Place<F>>,
-    in_flight: Option<InFlight>,
-    places: Rc<Places<F>>,
-}
+/// The same on HTTP/2.
+pub(super) struct Delivering<F>(Answering<F>);
 
-impl<F, B> Future for CountedFuture<F>
+impl<F, B> Future for Delivering<F>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: Body<Data = Bytes>,
@@ -231,14 +254,8 @@ where
     type Output = Result<Response<Delivered<B>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let future = this.answer.as_mut().and_then(|place| place.as_mut().as_pin_mut());
-        let answer = std::task::ready!(future.expect("a request is polled until it is answered").poll(cx));
-        if let Some(place) = this.answer.take() {
-            this.places.take_back(place);
-        }
-        let in_flight = this.in_flight.take();
-        Poll::Ready(answer.map(|answer| answer.map(|body| Delivered::new(body, in_flight))))
+        let (answer, in_flight) = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(Ok(answer.map(|body| Delivered::new(body, in_flight))))
     }
 }
 

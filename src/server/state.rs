@@ -4,9 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::Version;
 
 use super::Ticker;
 
@@ -33,8 +31,8 @@ pub(crate) struct State {
     head_since: Cell<Option<u64>>,
     idle_since: Cell<u64>,
     pub(super) is_h2: Cell<bool>,
-    /// The last request had a body, of which the service may have left something unread.
-    had_body: Cell<bool>,
+    /// Something that came may be left unread: of the last request's body, say.
+    has_unread: Cell<bool>,
     /// The end of an answer is told by closing, so a cut must not look like one.
     ends_by_closing: Cell<bool>,
     /// An answer was broken off.
@@ -56,7 +54,7 @@ impl State {
             head_since: Cell::new(Some(now)),
             idle_since: Cell::new(now),
             is_h2: Cell::new(false),
-            had_body: Cell::new(false),
+            has_unread: Cell::new(false),
             ends_by_closing: Cell::new(false),
             broke: Cell::new(false),
             blocked: Cell::new(false),
@@ -96,7 +94,7 @@ impl State {
     }
 
     pub(super) fn may_have_unread(&self) -> bool {
-        self.had_body.get()
+        self.has_unread.get()
     }
 
     pub(super) fn set_blocked(&self, blocked: bool) {
@@ -147,11 +145,17 @@ impl State {
         self.ends_by_closing.get() && (self.in_flight.get() > 0 || self.broke.get() || self.blocked.get())
     }
 
-    pub(super) fn request_began(&self, request: &Request<Incoming>) {
+    /// A request began, of whose body there may be more to come.
+    pub(super) fn request_began(&self, has_body: bool, version: Version) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);
-        self.had_body.set(!request.body().is_end_stream());
-        self.ends_by_closing.set(request.version() == Version::HTTP_10);
+        self.has_unread.set(has_body);
+        self.ends_by_closing.set(version == Version::HTTP_10);
+    }
+
+    /// What came is not read to its end.
+    pub(super) fn leaves_unread(&self) {
+        self.has_unread.set(true);
     }
 
     fn request_ended(&self) {

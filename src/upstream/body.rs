@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::BodyError;
-use super::decode::{Decoder, gather};
 use super::exchange::{Exchange, Read};
+use crate::http1::{Decoder, gather};
 
 /// The body of an answer: `http_body::Body` with exact `size_hint` and `is_end_stream` where known.
 ///

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::conn::Io;
 use super::{Connector, Origin, SendError, SetupError, tls};
+use crate::http1::MAX_HEADERS;
 
 /// How long addresses are used without asking again.
 const ADDRESS_LIFE: Duration = Duration::from_secs(10);
@@ -204,7 +205,7 @@ async fn tunnel(stream: &mut TcpStream, origin: &Origin) -> Result<(), String> {
         if stream.read_buf(&mut answer).await.map_err(cut)? == 0 {
             return Err("it closed the connection".to_owned());
         }
-        let mut slots = [httparse::EMPTY_HEADER; super::head::MAX_HEADERS];
+        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut slots);
         match response.parse(&answer) {
             Ok(httparse::Status::Complete(used)) => {

@@ -10,12 +10,11 @@ use http_body::Body;
 
 use super::body::AnswerBody;
 use super::conn::Conn;
-use super::decode::Decoder;
 use super::head::{self, Announced, AnswerHead, Found};
 use super::pool::Worker;
-use super::spare::Spare;
 use super::upload::{SMALL, Source, Upload, UploadError};
 use super::{Answer, Head, Outgoing, SendError};
+use crate::http1::{Decoder, Spare};
 
 /// An exchange under way. Dropping it closes the connection.
 pub(super) struct Exchange {

@@ -3,17 +3,13 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::Head;
-use super::decode::Framing;
-use super::spare::Spare;
+use crate::http1::{Fields, Framing, MAX_HEADERS, Spare, write_field};
 
 /// Bytes of an answer's head, interim answers before it included. Larger ones are refused.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Header fields of an answer, and of its trailers. More are refused.
-pub(super) const MAX_HEADERS: usize = 100;
 
 /// What a request's head says of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +39,6 @@ where
         }
         Announced::Chunked => write_field(out, b"transfer-encoding", b"chunked"),
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes one header field.
-pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    debug_assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)), "a value is one line");
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -124,20 +111,11 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Fo
         let at = header.value.as_ptr().addr() - input.as_ptr().addr();
         let value = HeaderValue::from_maybe_shared(all.slice(at..at + header.value.len()))
             .map_err(|_| "a header's value is broken")?;
-        if name == CONTENT_LENGTH {
-            fields.length(header.value)?;
-            // Repeated alike it is passed on once.
-            headers.insert(name, value);
-        } else {
-            if name == TRANSFER_ENCODING {
-                fields.transfer(header.value)?;
-            } else if name == CONNECTION {
-                fields.connection(header.value);
-            }
+        if fields.take(&name, header.value)? {
             headers.append(name, value);
         }
     }
-    let framing = fields.framing(status, bodiless)?;
+    let framing = framing_of(&fields, status, bodiless)?;
     Ok(Found::Answer(AnswerHead {
         status,
         headers,
@@ -163,66 +141,17 @@ fn name_fault(error: httparse::Error) -> &'static str {
     }
 }
 
-/// The header fields that say where the answer and the connection end.
-struct Fields {
-    version: u8,
-    length: Option<u64>,
-    chunked: bool,
-    close: bool,
-    stay: bool,
-}
-
-impl Fields {
-    fn new(version: u8) -> Self {
-        Self { version, length: None, chunked: false, close: false, stay: false }
+/// How the end of an answer with these fields is told.
+fn framing_of(fields: &Fields, status: StatusCode, bodiless: bool) -> Result<Framing, &'static str> {
+    let chunked = fields.is_chunked()?;
+    if bodiless || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ok(Framing::Length(0));
     }
-
-    fn length(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = if digits { std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()) } else { None };
-        match (length, self.length) {
-            (None, _) => Err("its content-length is not a number"),
-            (Some(length), Some(before)) if length != before => Err("it has two lengths"),
-            (Some(length), _) => {
-                self.length = Some(length);
-                Ok(())
-            }
-        }
-    }
-
-    fn transfer(&mut self, value: &[u8]) -> Result<(), &'static str> {
-        if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-            return Err("its transfer coding is not chunked alone");
-        }
-        if self.version == 0 {
-            return Err("it is HTTP/1.0 with a transfer coding");
-        }
-        self.chunked = true;
-        Ok(())
-    }
-
-    fn connection(&mut self, value: &[u8]) {
-        for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.stay |= option.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    fn framing(&self, status: StatusCode, bodiless: bool) -> Result<Framing, &'static str> {
-        match (self.length, self.chunked) {
-            (Some(_), true) => Err("it has a length and a transfer coding"),
-            _ if bodiless || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {
-                Ok(Framing::Length(0))
-            }
-            (Some(length), false) => Ok(Framing::Length(length)),
-            (None, true) => Ok(Framing::Chunked),
-            (None, false) => Ok(Framing::UntilClose),
-        }
-    }
-
-    fn keep_alive(&self) -> bool {
-        !self.close && (self.version == 1 || self.stay)
-    }
+    Ok(match fields.told_length() {
+        Some(length) => Framing::Length(length),
+        None if chunked => Framing::Chunked,
+        None => Framing::UntilClose,
+    })
 }
 
 #[cfg(test)]
@@ -231,9 +160,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Head;
-    use super::super::decode::Framing;
-    use super::super::spare::Spare;
     use super::{Announced, AnswerHead, Found, MAX_HEAD, write};
+    use super::{Framing, Spare};
 
     fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
         super::read(&mut Spare::default(), input, bodiless)

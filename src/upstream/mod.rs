@@ -9,12 +9,10 @@
 
 mod body;
 mod conn;
-mod decode;
 mod dial;
 mod exchange;
 mod head;
 mod pool;
-mod spare;
 mod timer;
 mod tls;
 mod upload;

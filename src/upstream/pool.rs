@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::conn::Conn;
 use super::dial::dial;
-use super::spare::Spare;
 use super::timer::{Ticker, ticks};
 use super::{Connection, Connector, SendError};
+use crate::http1::Spare;
 
 /// Bytes read at once.
 pub(super) const SCRATCH: usize = 32 * 1024;

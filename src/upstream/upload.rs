@@ -9,7 +9,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body::{Body, Frame};
 
 use super::conn::Io;
-use super::head::{Announced, write_field};
+use super::head::Announced;
+use crate::http1::write_field;
 
 /// Up to this size bytes are copied together and written at once; larger pieces are written from where they are.
 pub(super) const SMALL: usize = 16 * 1024;

@@ -16,7 +16,7 @@ const FIELDS: usize = 64;
 
 /// Names and maps that are used again.
 #[derive(Debug)]
-pub(super) struct Spare {
+pub(crate) struct Spare {
     names: [Option<(Box<[u8]>, HeaderName)>; NAMES],
     maps: Vec<HeaderMap>,
 }
@@ -29,7 +29,7 @@ impl Default for Spare {
 
 impl Spare {
     /// The name that is spelled like this. The first of those that share a place keeps it.
-    pub(super) fn name(&mut self, spelled: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
+    pub(crate) fn name(&mut self, spelled: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
         let (Some(&first), Some(&last)) = (spelled.first(), spelled.last()) else {
             return HeaderName::from_bytes(spelled);
         };
@@ -48,12 +48,12 @@ impl Spare {
     }
 
     /// An empty map with room for so many fields, as a rule.
-    pub(super) fn map(&mut self, fields: usize) -> HeaderMap {
+    pub(crate) fn map(&mut self, fields: usize) -> HeaderMap {
         self.maps.pop().unwrap_or_else(|| HeaderMap::with_capacity(fields))
     }
 
     /// Takes a map that is of no more use.
-    pub(super) fn keep(&mut self, mut map: HeaderMap) {
+    pub(crate) fn keep(&mut self, mut map: HeaderMap) {
         if self.maps.len() < MAPS && (1..=FIELDS).contains(&map.capacity()) {
             map.clear();
             self.maps.push(map);

@@ -1,4 +1,4 @@
-//! Takes the framing off an answer's body: a push decoder that is right for every split of its input.
+//! Takes the framing off a body: a push decoder that is right for every split of its input.
 
 use std::mem;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::head::MAX_HEADERS;
+use super::MAX_HEADERS;
 
 /// Digits of a chunk's size, leading zeros included: what fits into 64 bits.
 const MAX_SIZE_DIGITS: u8 = 16;
@@ -17,7 +17,7 @@ const MAX_TRAILERS: usize = 16 * 1024;
 
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// By its length in bytes; 0 where there is no body at all.
     Length(u64),
     /// By the last chunk.
@@ -28,7 +28,7 @@ pub(super) enum Framing {
 
 /// Decodes one body. After [`Decoder::feed`] said that it is done or bad, it takes no more.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     state: State,
     /// Bytes left of the body or of the chunk; the chunk's size while that is being read.
     left: u64,
@@ -59,13 +59,13 @@ enum State {
 
 /// What one call to [`Decoder::feed`] took: `used` bytes, of which `data` are the body's.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) used: usize,
-    pub(super) data: Range<usize>,
+pub(crate) struct Run {
+    pub(crate) used: usize,
+    pub(crate) data: Range<usize>,
 }
 
 impl Decoder {
-    pub(super) fn new(framing: Framing) -> Self {
+    pub(crate) fn new(framing: Framing) -> Self {
         let (state, left) = match framing {
             Framing::Length(0) => (State::Done, 0),
             Framing::Length(length) => (State::Length, length),
@@ -76,7 +76,7 @@ impl Decoder {
     }
 
     /// Takes bytes up to the end of the next run of data, or all where there is none.
-    pub(super) fn feed(&mut self, input: &[u8]) -> Run {
+    pub(crate) fn feed(&mut self, input: &[u8]) -> Run {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             match self.state {
@@ -148,7 +148,7 @@ impl Decoder {
     }
 
     /// The connection ended in order. Says whether the body was whole.
-    pub(super) fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         if self.state == State::UntilClose {
             self.state = State::Done;
         }
@@ -156,12 +156,12 @@ impl Decoder {
     }
 
     /// The body is whole.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// What is wrong with the body, if anything.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         match self.state {
             State::Bad(reason) => Some(reason),
             _ => None,
@@ -169,7 +169,7 @@ impl Decoder {
     }
 
     /// Bytes of data still to come, where that is known.
-    pub(super) fn remaining(&self) -> Option<u64> {
+    pub(crate) fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Length => Some(self.left),
             State::Done => Some(0),
@@ -178,12 +178,12 @@ impl Decoder {
     }
 
     /// Whether [`Decoder::take_trailers`] has something to give.
-    pub(super) fn has_trailers(&self) -> bool {
+    pub(crate) fn has_trailers(&self) -> bool {
         self.state == State::Done && !self.trailers.is_empty()
     }
 
     /// The trailers of a body that is done, once.
-    pub(super) fn take_trailers(&mut self) -> Option<Result<HeaderMap, &'static str>> {
+    pub(crate) fn take_trailers(&mut self) -> Option<Result<HeaderMap, &'static str>> {
         self.has_trailers().then(|| parse_trailers(mem::take(&mut self.trailers)))
     }
 }
@@ -220,7 +220,7 @@ fn parse_trailers(mut lines: Vec<u8>) -> Result<HeaderMap, &'static str> {
 
 /// Decodes all of `input` into one piece: by `share` where the data lies in one run, else by a copy.
 /// Returns it with the number of bytes taken, which is less than all only after the end of the body.
-pub(super) fn gather(
+pub(crate) fn gather(
     decoder: &mut Decoder,
     input: &[u8],
     share: impl FnOnce(Range<usize>) -> Bytes,
