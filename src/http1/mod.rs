@@ -1,11 +1,13 @@
-//! What HTTP/1.1 looks like on the wire (RFC 9112), whoever speaks: heads and the framing of bodies. Pure functions of bytes.
+//! What HTTP/1.1 looks like on the wire (RFC 9112), whoever speaks: heads, the framing of bodies, and how both are read.
 
 mod decode;
 mod fields;
+mod intake;
 mod spare;
 
 pub(crate) use self::decode::{Decoder, Framing, gather};
 pub(crate) use self::fields::Fields;
+pub(crate) use self::intake::Intake;
 pub(crate) use self::spare::Spare;
 
 /// Header fields of a head, and of trailers. More are refused.

@@ -344,15 +344,8 @@ fn write_entries(
     }
     // A statement of several rows costs a quarter less a row.
     let (groups, rest) = whole.as_chunks::<GROUP>();
-    for group in groups.iter().map(<[_; GROUP]>::as_slice).chain(rest.chunks(1)) {
-        let mut insert =
-            transaction.prepare_cached(if group.len() == 1 { &INSERT_ONE } else { &INSERT_GROUP })?;
-        for (at, (opening, closing)) in group.iter().enumerate() {
-            bind_opening(&mut insert, at * COLUMNS, names, opening)?;
-            bind_closing(&mut insert, at * COLUMNS + OPENING, closing)?;
-        }
-        insert.raw_execute()?;
-    }
+    insert_whole(transaction, names, &INSERT_GROUP, groups.iter().map(<[_; GROUP]>::as_slice))?;
+    insert_whole(transaction, names, &INSERT_ONE, rest.chunks(1))?;
     let mut update = transaction.prepare_cached(
         "UPDATE entries SET outcome = ?1, status = ?2, bytes = ?3, first_byte_ms = ?4, duration_ms = ?5,
              generation = ?6, prompt_tokens = ?7, completion_tokens = ?8, reasoning_tokens = ?9, cached_tokens = ?10,
@@ -378,6 +371,28 @@ fn write_entries(
     Ok(())
 }
 
+/// Inserts entries that are closed, group by group, by a statement that takes so many.
+fn insert_whole<'b>(
+    transaction: &Transaction<'_>,
+    names: &mut Names<'_>,
+    sql: &str,
+    groups: impl ExactSizeIterator<Item = &'b [(&'b Opening, &'b Closing)]>,
+) -> Result<(), rusqlite::Error> {
+    if groups.len() == 0 {
+        return Ok(());
+    }
+    // Taken once, for what it is bound to is cleared when it is given back.
+    let mut insert = transaction.prepare_cached(sql)?;
+    for group in groups {
+        for (at, (opening, closing)) in group.iter().enumerate() {
+            bind_opening(&mut insert, at * COLUMNS, names, opening)?;
+            bind_closing(&mut insert, at * COLUMNS + OPENING, closing)?;
+        }
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
 /// Queues a row that was written whole.
 fn queue(
     transaction: &Transaction<'_>,
@@ -396,7 +411,7 @@ const COLUMNS: usize = 18;
 /// The columns of [`bind_rare`] and the time waited.
 const RARE: usize = 5;
 /// How many entries one statement inserts.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert(1));
 static INSERT_GROUP: LazyLock<String> = LazyLock::new(|| insert(GROUP));
@@ -426,10 +441,10 @@ fn bind_opening(
     statement.raw_bind_parameter(before + 1, integer(opening.request))?;
     statement.raw_bind_parameter(before + 2, opening.number)?;
     statement.raw_bind_parameter(before + 3, opening.at.0)?;
-    statement.raw_bind_parameter(before + 4, names.id(&opening.caller)?)?;
+    statement.raw_bind_parameter(before + 4, names.usual(0, &opening.caller)?)?;
     statement.raw_bind_parameter(before + 5, names.id(&opening.key)?)?;
-    statement.raw_bind_parameter(before + 6, names.id(&opening.model)?)?;
-    statement.raw_bind_parameter(before + 7, names.id(&opening.path)?)
+    statement.raw_bind_parameter(before + 6, names.usual(1, &opening.model)?)?;
+    statement.raw_bind_parameter(before + 7, names.usual(2, &opening.path)?)
 }
 
 /// How long it waited, milliseconds; none where it did not.
@@ -493,6 +508,8 @@ type Ids = HashMap<Arc<str>, i64, foldhash::fast::RandomState>;
 /// Gives names their ids.
 struct Names<'a> {
     known: &'a mut Ids,
+    /// The last caller, model and path.
+    last: [Option<(Arc<str>, i64)>; 3],
     find: CachedStatement<'a>,
     add: CachedStatement<'a>,
 }
@@ -501,7 +518,19 @@ impl<'a> Names<'a> {
     fn new(transaction: &'a Transaction<'_>, known: &'a mut Ids) -> Result<Self, rusqlite::Error> {
         let find = transaction.prepare_cached("SELECT id FROM names WHERE name = ?1")?;
         let add = transaction.prepare_cached("INSERT INTO names (name) VALUES (?1)")?;
-        Ok(Self { known, find, add })
+        Ok(Self { known, last: [const { None }; 3], find, add })
+    }
+
+    /// The id of a name that most entries around have, too; `which` of those it is.
+    fn usual(&mut self, which: usize, name: &Arc<str>) -> Result<i64, rusqlite::Error> {
+        match &self.last[which] {
+            Some((last, id)) if Arc::ptr_eq(last, name) => Ok(*id),
+            _ => {
+                let id = self.id(name)?;
+                self.last[which] = Some((Arc::clone(name), id));
+                Ok(id)
+            }
+        }
     }
 
     fn id(&mut self, name: &Arc<str>) -> Result<i64, rusqlite::Error> {

@@ -92,7 +92,7 @@ pub(super) struct Reply {
     pub(super) form: Form,
 }
 
-/// An answer with what is to be settled at its end.
+/// An answer with what is to be settled at its end. Boxed, since it passes through many hands.
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) reply: Reply,
@@ -152,7 +152,7 @@ pub(super) async fn run(
     worker: &Worker,
     demand: &Demand<'_>,
     body: &mut RequestBody,
-) -> Result<Answered, Refused> {
+) -> Result<Box<Answered>, Refused> {
     let request = worker.shared.ledger.next_request();
     let now = worker.shared.clock.now();
     let prefer = demand.prefers(worker, now);
@@ -186,7 +186,7 @@ pub(super) fn attempt<'a>(
     body: &'a mut RequestBody,
     granted: Granted,
     leave: Leave,
-) -> impl Future<Output = Result<Answered, Box<Fallen>>> {
+) -> impl Future<Output = Result<Box<Answered>, Box<Fallen>>> {
     let Granted { lease, probe } = granted;
     let Leave { request, number, at, waited, previous, connection } = leave;
     tracing::debug!(key = %lease.key().name(), "request {request} goes out, attempt {number}");
@@ -249,7 +249,7 @@ pub(super) fn well(
     mut entry: OpenEntry,
     reply: Reply,
     attempts: u32,
-) -> Answered {
+) -> Box<Answered> {
     let Granted { lease, probe } = granted;
     let shared = &*worker.shared;
     let now = shared.clock.now();
@@ -268,7 +268,7 @@ pub(super) fn well(
     if let Some(generation) = &entry.report.generation {
         shared.affinity.own_generation(generation, name);
     }
-    Answered { reply, holder: Holder::Lease(lease), entry, attempts, failed: false }
+    Box::new(Answered { reply, holder: Holder::Lease(lease), entry, attempts, failed: false })
 }
 
 /// An answer that has just come.

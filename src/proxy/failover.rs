@@ -56,7 +56,7 @@ pub(super) async fn go_on(
     request: u64,
     (prefer, patience): (Option<KeyName>, Duration),
     first: Result<Box<Fallen>, GaveUp>,
-) -> Result<Answered, Refused> {
+) -> Result<Box<Answered>, Refused> {
     let can_repeat = body.is_whole();
     let mut failover = Failover {
         worker,
@@ -90,7 +90,7 @@ pub(super) async fn go_on(
     loop {
         let patience = failover.patience;
         let (granted, connection) = match next {
-            Next::Answer(answered) => return Ok(*answered),
+            Next::Answer(answered) => return Ok(answered),
             Next::End => return failover.end(),
             Next::Same(granted) => (Some(granted), Connection::Fresh),
             Next::Key => (failover.enter(None).await, Connection::Any),
@@ -251,14 +251,14 @@ impl Failover<'_, '_> {
             self.believe_refusals();
         }
         let Some(fault) = fault else {
-            return Next::Answer(Box::new(well(
+            return Next::Answer(well(
                 self.worker,
                 self.demand,
                 Granted { lease, probe },
                 entry,
                 reply,
                 attempts,
-            )));
+            ));
         };
         entry.report.code = Some(fault.status).filter(|_| status.as_u16() < 400);
         let next = self.learn(&fault, &lease, probe);
@@ -560,10 +560,13 @@ impl Failover<'_, '_> {
     }
 
     /// The last error of upstream's, else why there is none.
-    fn end(self) -> Result<Answered, Refused> {
+    fn end(self) -> Result<Box<Answered>, Refused> {
         let attempts = self.attempts;
         match self.kept {
-            Some(kept) => Ok(Answered { attempts, ..*kept }),
+            Some(mut kept) => {
+                kept.attempts = attempts;
+                Ok(kept)
+            }
             None => {
                 Err(Refused { refusal: self.refusal.unwrap_or(Refusal::SentOnce), attempts, told: false })
             }

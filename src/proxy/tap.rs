@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::allowance::Charge;
-use super::attempt::{Answered, Demand, Holder, Reply, generation};
+use super::attempt::{Answered, Demand, Holder, generation};
 use super::failover::learn_late;
 use super::headers::{clean_trailers_for_caller, redact};
 use super::hold::{Begun, Form};
@@ -21,7 +21,7 @@ use super::route::Route;
 use super::trouble::Trouble;
 use super::{REFUSED, REQUEST, Worker, booked};
 use crate::keys::Key;
-use crate::ledger::{OpenEntry, Outcome, Report};
+use crate::ledger::{Outcome, Report};
 use crate::openrouter::dialect::{Stream, error_event};
 use crate::openrouter::sse::Events;
 use crate::openrouter::usage::UsageTap;
@@ -87,17 +87,12 @@ impl Body for ProxyBody {
 #[derive(Debug)]
 pub struct Tap {
     worker: Rc<Worker>,
-    body: Begun,
-    form: Form,
-    /// Whether the answer is an error, whatever its status.
-    failed: bool,
+    answered: Box<Answered>,
     ended: bool,
     usage: Option<UsageTap>,
     /// None also where no event could be added, since the length of the body is announced.
     events: Option<Events>,
     redactor: Option<Box<Redactor>>,
-    entry: OpenEntry,
-    holder: Holder,
     /// Who asked, and for which model.
     asked: (Arc<str>, Arc<str>),
     /// What it counts for its caller; none where nothing is counted.
@@ -214,18 +209,19 @@ fn millis(duration: Duration) -> u64 {
 impl Tap {
     pub(super) fn new(
         worker: Rc<Worker>,
-        answered: Answered,
+        mut answered: Box<Answered>,
         route: &Route<'_>,
         asked: (Arc<str>, Arc<str>),
         mut log: Option<Box<LogLine>>,
     ) -> (Box<Self>, StatusCode, HeaderMap) {
-        let Answered { reply, holder, mut entry, failed, attempts } = answered;
         let Route { inference, dialect, makes, .. } = *route;
+        let Answered { reply, entry, failed, attempts, .. } = &mut *answered;
         if let Some(log) = &mut log {
-            log.attempts = attempts;
+            log.attempts = *attempts;
         }
-        let Reply { status, headers, body, form } = reply;
-        let is_error = failed || status.as_u16() >= 400;
+        let (status, headers, form) = (reply.status, std::mem::take(&mut reply.headers), reply.form);
+        *failed |= status.as_u16() >= 400;
+        let is_error = *failed;
         entry.report.status = Some(status.as_u16());
         // Of an answer that went well it is told already.
         if is_error {
@@ -243,15 +239,11 @@ impl Tap {
         let is_open = form == Form::Events && !headers.contains_key(CONTENT_LENGTH);
         let tap = Box::new(Self {
             worker,
-            body,
-            form,
-            failed: is_error,
+            answered,
             ended: false,
             usage,
             events: is_open.then(|| Events::new(dialect)),
             redactor: is_error.then(Box::default),
-            entry,
-            holder,
             asked,
             charge: None,
             log,
@@ -261,14 +253,16 @@ impl Tap {
 
     /// Settles at once where no body follows; call it when the head is ready to go.
     pub(super) fn begin(&mut self) {
-        if self.body.is_end_stream() {
+        if self.answered.reply.body.is_end_stream() {
             self.settle_whole();
         }
     }
 
     /// Whether this is an error whose body cannot be searched for the key.
     pub(super) fn hides_what_it_says(&self) -> bool {
-        self.redactor.is_some() && !self.body.is_end_stream() && self.form == Form::Encoded
+        self.redactor.is_some()
+            && !self.answered.reply.body.is_end_stream()
+            && self.answered.reply.form == Form::Encoded
     }
 
     /// Settles an answer whose body is not passed on.
@@ -277,14 +271,14 @@ impl Tap {
     }
 
     pub(super) fn key(&self) -> &Key {
-        self.holder.key()
+        self.answered.holder.key()
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            let Poll::Ready(frame) = self.body.poll_frame(cx) else {
+            let Poll::Ready(frame) = self.answered.reply.body.poll_frame(cx) else {
                 self.take_generation();
-                self.entry.waits();
+                self.answered.entry.waits();
                 return Poll::Pending;
             };
             // What comes behind the end was put there by the tap itself.
@@ -296,7 +290,7 @@ impl Tap {
                     Ok(data) => {
                         let data = self.see(data);
                         // hyper drops a body of known length without asking for its end, so this is it.
-                        if self.body.is_end_stream() {
+                        if self.answered.reply.body.is_end_stream() {
                             self.end_with(|_| ());
                         } else if data.is_empty() {
                             continue;
@@ -305,7 +299,7 @@ impl Tap {
                     }
                     Err(other) => {
                         let Ok(mut trailers) = other.into_trailers() else { continue };
-                        clean_trailers_for_caller(&mut trailers, self.holder.key());
+                        clean_trailers_for_caller(&mut trailers, self.answered.holder.key());
                         // hyper does not ask for what would come behind the trailers, either.
                         self.end_with(|body| body.end_with(trailers));
                     }
@@ -325,13 +319,13 @@ impl Tap {
 
     /// Looks at data that passes; what comes back is the same but for keys in errors.
     fn see(&mut self, data: Bytes) -> Bytes {
-        let report = &mut self.entry.report;
+        let report = &mut self.answered.entry.report;
         if report.bytes == 0 && report.first_byte.is_none() {
-            let elapsed = self.entry.elapsed();
-            self.entry.report.first_byte = Some(elapsed);
+            let elapsed = self.answered.entry.elapsed();
+            self.answered.entry.report.first_byte = Some(elapsed);
         }
-        let is_whole = self.entry.report.bytes == 0 && self.body.is_end_stream();
-        self.entry.report.bytes += data.len() as u64;
+        let is_whole = self.answered.entry.report.bytes == 0 && self.answered.reply.body.is_end_stream();
+        self.answered.entry.report.bytes += data.len() as u64;
         match &mut self.usage {
             Some(usage) if is_whole => usage.feed_whole(&data),
             Some(usage) => usage.feed(&data),
@@ -341,9 +335,11 @@ impl Tap {
             events.feed(&data);
         }
         match &mut self.redactor {
-            Some(redactor) => {
-                redactor.pass(data, self.holder.key().expose().as_bytes(), self.body.is_end_stream())
-            }
+            Some(redactor) => redactor.pass(
+                data,
+                self.answered.holder.key().expose().as_bytes(),
+                self.answered.reply.body.is_end_stream(),
+            ),
             None => data,
         }
     }
@@ -354,7 +350,7 @@ impl Tap {
             self.break_off(BodyError::Cut, "upstream ended its answer before the last event");
         } else {
             self.settle_whole();
-            what(&mut self.body);
+            what(&mut self.answered.reply.body);
         }
     }
 
@@ -366,47 +362,47 @@ impl Tap {
             self.settle(Outcome::Cancelled);
         } else {
             if let Some(events) = self.events.as_ref().filter(|events| events.at_event_boundary()) {
-                let id = self.entry.report.generation.as_deref().unwrap_or_default();
+                let id = self.answered.entry.report.generation.as_deref().unwrap_or_default();
                 let stream = Stream { id, ..Stream::default() };
                 event = error_event(events.dialect(), 502, &format!("hermux: {why}"), &stream);
             }
             self.settle(Outcome::Failed);
             let shared = &self.worker.shared;
             let (at, what) = (shared.clock.now(), why.to_owned());
-            let status = self.entry.report.status;
+            let status = self.answered.entry.report.status;
             let (caller, model) = self.asked.clone();
             let trouble = Trouble { at, key: None, caller: Some(caller), model: Some(model), what, status };
-            shared.troubles.met(BROKE_OFF, self.holder.key().name().shared(), trouble);
-            tracing::warn!(key = %self.holder.key().name(), "an answer broke off: {why}");
+            shared.troubles.met(BROKE_OFF, self.answered.holder.key().name().shared(), trouble);
+            tracing::warn!(key = %self.answered.holder.key().name(), "an answer broke off: {why}");
         }
         // It may be the beginning of the key.
         self.redactor = None;
-        self.body.break_with(event, error);
+        self.answered.reply.body.break_with(event, error);
     }
 
     /// Takes over the generation that the body told, where the head did not.
     fn take_generation(&mut self) {
-        if self.entry.report.generation.is_none()
+        if self.answered.entry.report.generation.is_none()
             && let Some(generation) = self.usage.as_ref().and_then(UsageTap::generation)
         {
-            self.worker.shared.affinity.own_generation(generation, self.holder.key().name());
-            self.entry.report.generation = Some(Box::from(generation));
+            self.worker.shared.affinity.own_generation(generation, self.answered.holder.key().name());
+            self.answered.entry.report.generation = Some(Box::from(generation));
         }
     }
 
     fn settle_whole(&mut self) {
         let told = self.usage.as_ref().is_some_and(|usage| usage.error().is_some())
             || self.events.as_ref().is_some_and(Events::has_failed);
-        self.settle(if self.failed || told { Outcome::Failed } else { Outcome::Complete });
+        self.settle(if self.answered.failed || told { Outcome::Failed } else { Outcome::Complete });
     }
 
     /// Learns from an error that came too late to try another key.
     fn learn(&mut self) {
-        let Holder::Lease(lease) = &self.holder else { return };
+        let Holder::Lease(lease) = &self.answered.holder else { return };
         let told = self.usage.as_ref().and_then(UsageTap::error);
         let told = told.as_deref().or_else(|| self.events.as_ref()?.error());
         if let Some(error) = told {
-            self.entry.report.code = learn_late(&self.worker.shared, lease, &self.asked, error);
+            self.answered.entry.report.code = learn_late(&self.worker.shared, lease, &self.asked, error);
         }
     }
 
@@ -414,15 +410,15 @@ impl Tap {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        if !self.failed {
+        if !self.answered.failed {
             self.learn();
         }
         self.take_generation();
         if let Some(tap) = self.usage.take() {
             let usage = tap.usage();
-            self.entry.report.usage = booked(&usage);
+            self.answered.entry.report.usage = booked(&usage);
             let shared = &self.worker.shared;
-            if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.holder) {
+            if let (Some(cost @ 1..), Holder::Lease(lease)) = (usage.cost, &self.answered.holder) {
                 lease.spent(cost, shared.clock.now());
             }
             if let (Some(cost @ 1..), Some(charge)) = (usage.cost, &self.charge) {
@@ -430,19 +426,19 @@ impl Tap {
             }
         }
         if let Some(log) = self.log.take() {
-            log.ended(self.holder.key(), outcome, &self.entry.report);
+            log.ended(self.answered.holder.key(), outcome, &self.answered.entry.report);
         }
-        self.entry.finish(outcome);
+        self.answered.entry.finish(outcome);
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.body.is_end_stream()
+        self.ended && self.answered.reply.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let held = self.redactor.as_ref().map_or(0, |redactor| redactor.held.len() as u64);
         // An announced length would leave no room for the event that tells of a cut.
-        match self.body.exact_size().filter(|_| self.events.is_none()) {
+        match self.answered.reply.body.exact_size().filter(|_| self.events.is_none()) {
             Some(left) => SizeHint::with_exact(left + held),
             None => SizeHint::default(),
         }

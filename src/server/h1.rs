@@ -133,59 +133,51 @@ where
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Step>> {
         ready!(self.wire.poll_sent(cx))?;
         loop {
-            let rest = self.wire.take_rest();
-            let found = if rest.is_empty() {
-                let wire = Rc::clone(&self.wire);
-                let Poll::Ready(read) = wire.poll_read(cx, |read| self.look(read)) else {
+            let mut read = self.wire.take_rest();
+            if read.is_empty() {
+                let Poll::Ready(came) = self.wire.poll_read(cx) else {
                     if self.finishing && self.served && self.part.is_empty() {
                         self.stage = Stage::Closing;
                         return Poll::Ready(Ok(Step::Next));
                     }
                     return Poll::Pending;
                 };
-                read?
+                read = came?;
+                // The caller left, mostly where it may.
+                if read.is_empty() {
+                    return Poll::Ready(Ok(Step::Over));
+                }
             } else {
                 // What came ahead of its turn has its time from now on.
                 self.state().bytes_arrived();
-                self.look(&rest)
-            };
-            match found {
-                Ok(Some(Found::Part)) => {}
-                Ok(Some(Found::Request(head))) => {
+            }
+            match self.look(read) {
+                Ok(Found::Part) => {}
+                Ok(Found::Request(head)) => {
                     self.begin(head);
                     return Poll::Ready(Ok(Step::Next));
                 }
-                // The caller left, mostly where it may.
-                Ok(None) => return Poll::Ready(Ok(Step::Over)),
                 Err(malformed) => return Poll::Ready(self.refuse(malformed, cx)),
             }
         }
     }
 
-    /// Looks for a head in what was read and what came before; keeps what is not one yet. Nothing where nothing was read.
-    fn look(&mut self, read: &[u8]) -> Result<Option<Found>, Malformed> {
-        if read.is_empty() {
-            return Ok(None);
-        }
-        let mut spare = self.wire.buffers.spare.borrow_mut();
-        if self.part.is_empty() {
-            let found = head::read(&mut spare, read, self.most)?;
-            if let Found::Part = found {
-                self.part.extend_from_slice(read);
+    /// Looks for a head in what was read and what came before; keeps what is not one yet.
+    fn look(&mut self, mut read: Bytes) -> Result<Found, Malformed> {
+        if !self.part.is_empty() {
+            let new = self.part.len().saturating_sub(3);
+            self.part.extend_from_slice(&read);
+            // Read again only when it may be whole: a head that drips in would cost more with each drop.
+            if !may_end(&self.part[new..]) && self.part.len() < self.most {
+                return Ok(Found::Part);
             }
-            return Ok(Some(found));
+            read = std::mem::take(&mut self.part).into();
         }
-        let new = self.part.len().saturating_sub(3);
-        self.part.extend_from_slice(read);
-        // Read again only when it may be whole: a head that drips in would cost more with each drop.
-        if !may_end(&self.part[new..]) && self.part.len() < self.most {
-            return Ok(Some(Found::Part));
+        let found = head::read(&mut self.wire.buffers.spare.borrow_mut(), &read, self.most)?;
+        if let Found::Part = found {
+            self.part.extend_from_slice(&read);
         }
-        let found = head::read(&mut spare, &self.part, self.most)?;
-        if let Found::Request(_) = found {
-            self.part = Vec::new();
-        }
-        Ok(Some(found))
+        Ok(found)
     }
 
     fn begin(&mut self, head: RequestHead) {

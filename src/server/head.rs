@@ -44,9 +44,9 @@ impl Malformed {
     const TARGET: Self = Self(StatusCode::URI_TOO_LONG);
 }
 
-/// Reads the head of a request of at most `most` bytes. All of `input` is copied once; the values of the headers, the target
-/// and the rest share that copy.
-pub(super) fn read(spare: &mut Spare, input: &[u8], most: usize) -> Result<Found, Malformed> {
+/// Reads the head of a request of at most `most` bytes. The values of the headers, the target and the rest are parts of
+/// `input`.
+pub(super) fn read(spare: &mut Spare, input: &Bytes, most: usize) -> Result<Found, Malformed> {
     let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let used = match request.parse_with_uninit_headers(input, &mut slots) {
@@ -63,10 +63,9 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], most: usize) -> Result<Found
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Malformed::BAD)?;
 
-    let all = Bytes::copy_from_slice(input);
     let shared = |part: &[u8]| {
         let at = part.as_ptr().addr() - input.as_ptr().addr();
-        all.slice(at..at + part.len())
+        input.slice(at..at + part.len())
     };
     let uri = Uri::from_maybe_shared(shared(target.as_bytes())).map_err(|_| Malformed::BAD)?;
     let mut headers = spare.map(request.headers.len());
@@ -98,7 +97,7 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], most: usize) -> Result<Found
         keep_alive,
         // An HTTP/1.0 caller knows no interim answers (RFC 9110 section 10.1.1).
         expects: expects && version != 0,
-        rest: all.slice(used..),
+        rest: input.slice(used..),
     }))
 }
 

@@ -8,40 +8,26 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::Frame;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use super::Stream;
 use super::incoming::{Broken, Source};
 use super::io::Io;
 use crate::clock::Clock;
-use crate::http1::{Decoder, Framing, Spare, gather};
-
-/// Bytes read at once.
-const SCRATCH: usize = 32 << 10;
+use crate::http1::{Decoder, Framing, Intake, Spare, gather};
 
 /// What asks a caller to send the body it holds back.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What one worker's connections share. It stays on its thread.
+#[derive(Default)]
 pub(crate) struct Buffers {
-    /// What is read, before it is looked at. Borrowed only while it is.
-    scratch: RefCell<Box<[u8]>>,
+    intake: Intake,
     /// What is written. Taken while an answer is put into it.
     out: Cell<Vec<u8>>,
     /// What of the heads before serves again. Borrowed only while one is read.
     pub(super) spare: RefCell<Spare>,
     date: RefCell<Date>,
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self {
-            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
-            out: Cell::default(),
-            spare: RefCell::default(),
-            date: RefCell::default(),
-        }
-    }
 }
 
 impl Buffers {
@@ -132,16 +118,9 @@ impl<I: Stream> Wire<I> {
         Self { io: RefCell::new(io), buffers, input: RefCell::new(input), output: RefCell::default() }
     }
 
-    /// Reads once and gives what came to `take`; nothing when the caller is at its end.
-    pub(super) fn poll_read<T>(
-        &self,
-        cx: &mut Context<'_>,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Poll<io::Result<T>> {
-        let mut scratch = self.buffers.scratch.borrow_mut();
-        let mut into = ReadBuf::new(&mut scratch);
-        ready!(Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, &mut into))?;
-        Poll::Ready(Ok(take(into.filled())))
+    /// Reads once; nothing when the caller is at its end.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        self.buffers.intake.poll_read(cx, &mut *self.io.borrow_mut())
     }
 
     /// What was read and not used, of which nothing is left here.
@@ -190,9 +169,10 @@ impl<I: Stream> Wire<I> {
                 return Poll::Pending;
             }
         }
-        match ready!(self.poll_read(cx, Bytes::copy_from_slice)) {
+        match ready!(self.poll_read(cx)) {
             Ok(ahead) if !ahead.is_empty() => {
-                self.leave(ahead);
+                // It may lie here for long, and should hold no more than itself.
+                self.leave(Bytes::copy_from_slice(&ahead));
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -282,18 +262,12 @@ impl<I: Stream> Wire<I> {
         if let Some(fault) = input.body.fault() {
             return Poll::Ready(Err(fault.into()));
         }
-        let (data, left) = if rest.is_empty() {
-            let body = &mut input.body;
-            let read = self.poll_read(cx, |read| {
-                let (data, used) = gather(body, read, |run| Bytes::copy_from_slice(&read[run]));
-                (!read.is_empty()).then(|| (data, Bytes::copy_from_slice(&read[used..])))
-            });
-            ready!(read)?.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?
-        } else {
-            let (data, used) = gather(&mut input.body, &rest, |run| rest.slice(run));
-            (data, rest.slice(used..))
-        };
-        input.rest = left;
+        let read = if rest.is_empty() { ready!(self.poll_read(cx))? } else { rest };
+        if read.is_empty() {
+            return Poll::Ready(Err(io::Error::from(ErrorKind::UnexpectedEof).into()));
+        }
+        let (data, used) = gather(&mut input.body, &read, |run| read.slice(run));
+        input.rest = read.slice(used..);
         Poll::Ready(Ok(data))
     }
 }

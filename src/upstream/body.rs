@@ -79,19 +79,14 @@ impl Body for AnswerBody {
                 this.fail(BodyError::RequestBody);
                 continue;
             }
-            let decoder = &mut this.decoder;
-            let read = ready!(exchange.poll_read(cx, |read| match read {
+            match ready!(exchange.poll_read(cx)) {
                 Read::Bytes(bytes) => {
-                    let (data, used) = gather(decoder, bytes, |run| Bytes::copy_from_slice(&bytes[run]));
-                    Ok((data, bytes.len() > used))
+                    let (data, used) = gather(&mut this.decoder, &bytes, |run| bytes.slice(run));
+                    this.settle(data, bytes.len() > used);
                 }
-                Read::End if decoder.end() => Ok((None, true)),
-                Read::End | Read::Cut => Err(BodyError::Cut),
-                Read::Silent => Err(BodyError::Silent),
-            }));
-            match read {
-                Ok((data, left_over)) => this.settle(data, left_over),
-                Err(error) => this.fail(error),
+                Read::End if this.decoder.end() => this.settle(None, true),
+                Read::End | Read::Cut => this.fail(BodyError::Cut),
+                Read::Silent => this.fail(BodyError::Silent),
             }
         }
     }

@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::timer::Timer;
+use crate::http1::Intake;
 
 /// A socket, perhaps with TLS on it. Dropping it closes the connection.
 #[derive(Debug)]
@@ -32,14 +34,12 @@ pub(super) struct Conn {
 }
 
 impl Io {
-    /// Reads what is there; 0 bytes mean an orderly end (with TLS: `close_notify`).
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(into);
-        let read = match self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut into),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut into),
-        };
-        read.map_ok(|()| into.filled().len())
+    /// Reads what is there; nothing means an orderly end (with TLS: `close_notify`).
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, intake: &Intake) -> Poll<io::Result<Bytes>> {
+        match self {
+            Self::Plain(stream) => intake.poll_read(cx, stream),
+            Self::Tls(stream) => intake.poll_read(cx, &mut **stream),
+        }
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -77,7 +77,13 @@ impl Io {
     /// poller has reported nothing.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
-        self.poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+        let mut into = ReadBuf::new(&mut byte);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let read = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, &mut into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, &mut into),
+        };
+        read.is_pending()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::Method;
 use http_body::Body;
 
@@ -39,8 +39,8 @@ pub(super) struct Asking {
 }
 
 /// What one read of an answer's body brought.
-pub(super) enum Read<'a> {
-    Bytes(&'a [u8]),
+pub(super) enum Read {
+    Bytes(Bytes),
     /// The connection ended in order.
     End,
     /// It broke.
@@ -103,10 +103,9 @@ impl Asking {
         let exchange = self.exchange.as_mut().expect("an exchange is polled until it is ready");
         exchange.poll_upload(cx).map_err(|()| SendError::RequestBody)?;
         let worker = Rc::clone(&exchange.worker);
-        let mut scratch = worker.scratch.borrow_mut();
         loop {
-            let read = match exchange.conn.io.poll_read(cx, &mut scratch) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.ended(None))),
+            let read = match exchange.conn.io.poll_read(cx, &worker.intake) {
+                Poll::Ready(Ok(read)) if read.is_empty() => return Poll::Ready(Err(self.ended(None))),
                 Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.ended(Some(&error)))),
                 // While the caller pauses in its upload, upstream is not late.
@@ -120,9 +119,8 @@ impl Asking {
                 }
             };
             let spare = &mut worker.spare.borrow_mut();
-            if let Some(head) =
-                find(spare, &mut self.part, &mut self.interim, &scratch[..read], self.bodiless)
-                    .map_err(SendError::Garbled)?
+            if let Some(head) = find(spare, &mut self.part, &mut self.interim, read, self.bodiless)
+                .map_err(SendError::Garbled)?
             {
                 let exchange = self.exchange.take().expect("it was there above");
                 return Poll::Ready(Ok(exchange.answer(head)));
@@ -155,29 +153,27 @@ fn find(
     spare: &mut Spare,
     part: &mut Vec<u8>,
     interim: &mut usize,
-    read: &[u8],
+    read: Bytes,
     bodiless: bool,
 ) -> Result<Option<AnswerHead>, &'static str> {
-    let whole;
     let mut input = read;
     if !part.is_empty() {
-        part.extend_from_slice(read);
+        part.extend_from_slice(&input);
         // A head ends with a line: without a new one there is no need to look again.
-        if !read.contains(&b'\n') && part.len() < head::MAX_HEAD {
+        if !input.contains(&b'\n') && part.len() < head::MAX_HEAD {
             return Ok(None);
         }
-        whole = std::mem::take(part);
-        input = &whole;
+        input = std::mem::take(part).into();
     }
     while !input.is_empty() {
-        match head::read(spare, input, bodiless)? {
+        match head::read(spare, &input, bodiless)? {
             Found::Answer(head) => return Ok(Some(head)),
             Found::Interim(used) => {
                 *interim += used;
-                input = &input[used..];
+                input.advance(used);
             }
             Found::Part => {
-                part.extend_from_slice(input);
+                part.extend_from_slice(&input);
                 break;
             }
         }
@@ -230,14 +226,13 @@ impl Exchange {
         Ok(())
     }
 
-    /// Reads once, while the body of the answer is under way, and gives what came to `take`.
-    pub(super) fn poll_read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(Read<'_>) -> T) -> Poll<T> {
-        let mut scratch = self.worker.scratch.borrow_mut();
-        let read = match self.conn.io.poll_read(cx, &mut scratch) {
-            Poll::Ready(Ok(0)) => Read::End,
+    /// Reads once, while the body of the answer is under way.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let read = match self.conn.io.poll_read(cx, &self.worker.intake) {
+            Poll::Ready(Ok(read)) if read.is_empty() => Read::End,
             Poll::Ready(Ok(read)) => {
                 self.conn.timer.rest();
-                Read::Bytes(&scratch[..read])
+                Read::Bytes(read)
             }
             Poll::Ready(Err(_)) => Read::Cut,
             Poll::Pending => {
@@ -247,7 +242,7 @@ impl Exchange {
                 Read::Silent
             }
         };
-        Poll::Ready(take(read))
+        Poll::Ready(read)
     }
 
     /// The answer with this head.

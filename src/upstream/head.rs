@@ -64,9 +64,9 @@ pub(super) struct AnswerHead {
     pub(super) rest: Bytes,
 }
 
-/// Reads the head of an answer, to a HEAD request where `bodiless`. All of `input` is copied once; the
-/// values of the headers and the rest share that copy.
-pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
+/// Reads the head of an answer, to a HEAD request where `bodiless`. The values of the headers and the rest are parts of
+/// `input`.
+pub(super) fn read(spare: &mut Spare, input: &Bytes, bodiless: bool) -> Result<Found, &'static str> {
     // httparse reads over empty lines; an answer on a connection of ours has none before it.
     if input.first().is_some_and(|&first| first != b'H') {
         return Err("it does not start with a status line");
@@ -98,7 +98,6 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Fo
         return Ok(Found::Interim(used));
     }
 
-    let all = Bytes::copy_from_slice(input);
     let mut headers = spare.map(response.headers.len());
     let mut fields = Fields::new(version);
     for header in response.headers.iter() {
@@ -109,7 +108,7 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Fo
         }
         let name = spare.name(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
         let at = header.value.as_ptr().addr() - input.as_ptr().addr();
-        let value = HeaderValue::from_maybe_shared(all.slice(at..at + header.value.len()))
+        let value = HeaderValue::from_maybe_shared(input.slice(at..at + header.value.len()))
             .map_err(|_| "a header's value is broken")?;
         if fields.take(&name, header.value)? {
             headers.append(name, value);
@@ -121,7 +120,7 @@ pub(super) fn read(spare: &mut Spare, input: &[u8], bodiless: bool) -> Result<Fo
         headers,
         framing,
         keep_alive: fields.keep_alive(),
-        rest: all.slice(used..),
+        rest: input.slice(used..),
     }))
 }
 
@@ -160,11 +159,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Head;
+    use bytes::Bytes;
+
     use super::{Announced, AnswerHead, Found, MAX_HEAD, write};
     use super::{Framing, Spare};
 
     fn read(input: &[u8], bodiless: bool) -> Result<Found, &'static str> {
-        super::read(&mut Spare::default(), input, bodiless)
+        super::read(&mut Spare::default(), &Bytes::copy_from_slice(input), bodiless)
     }
 
     fn answer(input: &str) -> AnswerHead {

@@ -11,10 +11,8 @@ use super::conn::Conn;
 use super::dial::dial;
 use super::timer::{Ticker, ticks};
 use super::{Connection, Connector, SendError};
-use crate::http1::Spare;
+use crate::http1::{Intake, Spare};
 
-/// Bytes read at once.
-pub(super) const SCRATCH: usize = 32 * 1024;
 /// Connections at rest, for one worker; more are closed after their request.
 const MAX_IDLE: usize = 512;
 /// After this a connection serves no further request, so that a busy one follows upstream to new addresses, too.
@@ -27,8 +25,7 @@ pub(super) struct Worker {
     /// Timeouts of the settings, in ticks.
     pub(super) first_byte: u64,
     pub(super) silence: u64,
-    /// What is read, before it is decoded. Borrowed only within a poll.
-    pub(super) scratch: RefCell<Box<[u8]>>,
+    pub(super) intake: Intake,
     /// What is written. Borrowed only within a poll.
     pub(super) out: RefCell<Vec<u8>>,
     /// What of the heads before serves again. Borrowed only within a poll.
@@ -46,7 +43,7 @@ impl Worker {
             silence: ticks(connector.settings.idle_timeout, tick),
             connector,
             ticker: Ticker::default(),
-            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            intake: Intake::default(),
             out: RefCell::default(),
             spare: RefCell::default(),
             idle: RefCell::default(),
