@@ -20,7 +20,8 @@ impl Fields {
         Self { version, length: None, chunked: false, close: false, stay: false }
     }
 
-    /// Takes one field in. Says whether the field is to be kept: of a length told twice alike, one is.
+    /// Takes one field in. Says whether it is to be kept: of a length told twice alike, one is, and of `Connection` what
+    /// names other headers.
     pub(crate) fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, &'static str> {
         if *name == CONTENT_LENGTH {
             return self.length(value);
@@ -28,7 +29,7 @@ impl Fields {
         if *name == TRANSFER_ENCODING {
             self.transfer(value)?;
         } else if *name == CONNECTION {
-            self.connection(value);
+            return Ok(self.connection(value));
         }
         Ok(true)
     }
@@ -57,12 +58,18 @@ impl Fields {
         Ok(())
     }
 
-    /// Takes in what `Connection` says.
-    pub(crate) fn connection(&mut self, value: &[u8]) {
+    fn connection(&mut self, value: &[u8]) -> bool {
+        let mut names_others = false;
         for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.stay |= option.eq_ignore_ascii_case(b"keep-alive");
+            if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.stay = true;
+            } else if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else {
+                names_others = true;
+            }
         }
+        names_others
     }
 
     /// The length of the body, where that is told.

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame};
 use hyper::service::Service;
 
@@ -204,12 +204,22 @@ where
 
     /// Answers what is no request, and ends.
     #[cold]
-    fn refuse(&mut self, Malformed(status): Malformed, cx: &mut Context<'_>) -> io::Result<Step> {
+    fn refuse(&mut self, malformed: Malformed, cx: &mut Context<'_>) -> io::Result<Step> {
+        let Malformed(status) = malformed;
         tracing::debug!("a caller's request cannot be read: {status}");
         self.state().leaves_unread();
-        let says = Says { version: Version::HTTP_11, framing: Some(Framing::Length(0)), keep_alive: false };
+        // As OpenRouter words its errors, whatever route was meant.
+        let body = format!(
+            r#"{{"error":{{"code":{},"message":"hermux: {}"}}}}"#,
+            status.as_u16(),
+            malformed.sentence()
+        );
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let framing = Some(Framing::Length(body.len() as u64));
+        let says = Says { version: Version::HTTP_11, framing, keep_alive: false };
         let mut out = self.wire.buffers.out();
-        head::write(&mut out, status, &HeaderMap::new(), says, |out| self.wire.buffers.write_date(out));
+        head::write(&mut out, status, &headers, says, |out| self.wire.buffers.write_date(out));
+        out.extend_from_slice(body.as_bytes());
         self.stage = Stage::Closing;
         let sent = self.wire.send(cx, &out, Bytes::new(), b"");
         self.wire.buffers.give_back(out);

@@ -42,6 +42,15 @@ impl Malformed {
     const BAD: Self = Self(StatusCode::BAD_REQUEST);
     const TOO_LARGE: Self = Self(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     const TARGET: Self = Self(StatusCode::URI_TOO_LONG);
+
+    /// What is wrong, in a sentence.
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
+            Self::TOO_LARGE => "the head of the request is too large, or has more than 100 fields",
+            Self::TARGET => "the target of the request is too long",
+            _ => "this is no HTTP request, or one that could be read in two ways",
+        }
+    }
 }
 
 /// Reads the head of a request of at most `most` bytes. The values of the headers, the target and the rest are parts of
@@ -73,7 +82,9 @@ pub(super) fn read(spare: &mut Spare, input: &Bytes, most: usize) -> Result<Foun
     let mut expects = false;
     for header in request.headers.iter() {
         let name = spare.name(header.name.as_bytes()).map_err(|_| Malformed::BAD)?;
-        if fields.take(&name, header.value).map_err(|_| Malformed::BAD)? {
+        let is_kept = fields.take(&name, header.value).map_err(|_| Malformed::BAD)?;
+        // Of the framing the body itself knows.
+        if is_kept && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
             expects |= name == EXPECT && header.value.eq_ignore_ascii_case(b"100-continue");
             let value = HeaderValue::from_maybe_shared(shared(header.value)).map_err(|_| Malformed::BAD)?;
             headers.append(name, value);

@@ -101,16 +101,11 @@ pub(super) fn read(spare: &mut Spare, input: &Bytes, bodiless: bool) -> Result<F
     let mut headers = spare.map(response.headers.len());
     let mut fields = Fields::new(version);
     for header in response.headers.iter() {
-        // It says nothing to anybody else, and nearly every answer has it.
-        if header.name.eq_ignore_ascii_case("connection") && is_usual(header.value) {
-            fields.connection(header.value);
-            continue;
-        }
         let name = spare.name(header.name.as_bytes()).map_err(|_| "a header's name is broken")?;
-        let at = header.value.as_ptr().addr() - input.as_ptr().addr();
-        let value = HeaderValue::from_maybe_shared(input.slice(at..at + header.value.len()))
-            .map_err(|_| "a header's value is broken")?;
         if fields.take(&name, header.value)? {
+            let at = header.value.as_ptr().addr() - input.as_ptr().addr();
+            let value = HeaderValue::from_maybe_shared(input.slice(at..at + header.value.len()))
+                .map_err(|_| "a header's value is broken")?;
             headers.append(name, value);
         }
     }
@@ -122,11 +117,6 @@ pub(super) fn read(spare: &mut Spare, input: &Bytes, bodiless: bool) -> Result<F
         keep_alive: fields.keep_alive(),
         rest: input.slice(used..),
     }))
-}
-
-/// Whether a `Connection` names no other header.
-fn is_usual(connection: &[u8]) -> bool {
-    connection.eq_ignore_ascii_case(b"keep-alive") || connection.eq_ignore_ascii_case(b"close")
 }
 
 fn name_fault(error: httparse::Error) -> &'static str {

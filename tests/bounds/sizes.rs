@@ -22,7 +22,11 @@ fn a_header_block_beyond_64_kib_is_refused() {
     let hermux = Hermux::start(&upstream);
     let with = |bytes: usize| Request::get("/v1/models").header("X-Large", &"x".repeat(bytes));
     assert_eq!(ask(&hermux, &with(60 * 1024)).unwrap().status(), 200);
-    assert_eq!(ask(&hermux, &with(66 * 1024)).unwrap().status(), 431);
+    let refused = ask(&hermux, &with(66 * 1024)).unwrap();
+    assert_eq!(refused.status(), 431);
+    let error = &refused.json()["error"];
+    assert_eq!(error["code"], 431);
+    assert!(error["message"].as_str().unwrap().starts_with("hermux: the head of the request is too large"));
     assert_eq!(ask(&hermux, &with(300 * 1024)).unwrap().status(), 431);
     // The same in many small ones.
     let many = (0..2_000).fold(Request::get("/v1/models"), |request, number| {
