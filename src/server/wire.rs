@@ -226,6 +226,13 @@ impl<I: Stream> Wire<I> {
         self.poll_output(cx, &mut output).map(|_| ())
     }
 
+    /// Has these go behind what is waiting, which is no piece.
+    pub(super) fn queue(&self, bytes: &[u8]) {
+        let mut output = self.output.borrow_mut();
+        debug_assert!(output.piece.is_empty() && output.tail.is_empty(), "bytes go before the piece");
+        output.bytes.extend_from_slice(bytes);
+    }
+
     /// Whether everything that was sent has gone.
     pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut output = self.output.borrow_mut();
