@@ -204,7 +204,7 @@ where
             self.wire.begin_body(framing, rest, expects);
             Incoming::arriving(Rc::clone(&self.wire) as _)
         };
-        self.state().request_began(here.is_none(), asked.version);
+        self.state().request_began(framing != Framing::Length(0), asked.version);
         self.served = true;
         let answering = self.counted.answer(request.map(|()| body));
         self.stage = Stage::Answering { answering, asked };
