@@ -313,7 +313,8 @@ where
                 Filled::All => {
                     // The caller may still be at its request.
                     self.wire.drain(cx, DRAINED);
-                    if self.finishing || !keep_alive || !self.wire.is_read() {
+                    // Told to finish, it still serves what came meanwhile: the caller was promised so.
+                    if !keep_alive || !self.wire.is_read() {
                         self.stage = Stage::Closing;
                     }
                 }
