@@ -155,8 +155,11 @@ where
                     self.begin(head);
                     return Poll::Ready(Ok(Step::Next));
                 }
-                // The caller left, mostly where it may.
-                Ok(None) => return Poll::Ready(Ok(Step::Over)),
+                // The caller left, mostly where it may: over TLS it waits for a word in return.
+                Ok(None) => {
+                    self.stage = Stage::Closing;
+                    return Poll::Ready(Ok(Step::Next));
+                }
                 Err(malformed) => return Poll::Ready(self.refuse(malformed, cx)),
             }
         }
