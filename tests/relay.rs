@@ -4,6 +4,8 @@ mod support;
 
 #[path = "relay/bodies.rs"]
 mod bodies;
+#[path = "relay/closing.rs"]
+mod closing;
 #[path = "relay/headers.rs"]
 mod headers;
 #[path = "relay/leaving.rs"]

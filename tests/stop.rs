@@ -117,6 +117,29 @@ fn a_request_that_was_accepted_is_not_lost() {
 }
 
 #[test]
+fn a_request_that_came_behind_another_is_not_lost() {
+    let upstream = Upstream::start();
+    let hermux = Hermux::start(&upstream);
+    let (mut connection, mut stream) = hermux.open(&Request::chat(true), &upstream);
+    stream.begin_stream();
+    // It says that the connection stays.
+    assert!(!connection.answer().has("connection"));
+    connection.send([Request::get("/health").bytes(), Request::get("/health").bytes()].concat());
+    hermux.signal("TERM");
+    wait_until_closed(&hermux);
+    // Until the connections know of it, too.
+    std::thread::sleep(Duration::from_millis(500));
+    stream.wire.send_chunk(samples::CHAT_STREAM);
+    stream.wire.send_last_chunk();
+    assert_eq!(connection.whole(), samples::CHAT_STREAM.as_bytes());
+    let head = connection.answer();
+    assert_eq!((head.status(), head.header("connection")), (200, Some("close")));
+    assert_eq!(connection.whole(), b"ok\n");
+    assert_eq!(connection.fill(), Got::Fin, "and no more after that was said");
+    assert_eq!(hermux.wait().code(), Some(0));
+}
+
+#[test]
 fn what_outlasts_the_grace_time_is_cut_visibly() {
     let upstream = Upstream::start();
     let hermux = Setup::new(&upstream).flag("--grace", "1s").start();

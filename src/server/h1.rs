@@ -143,9 +143,10 @@ where
                     return Poll::Pending;
                 };
                 read = came?;
-                // The caller left, mostly where it may.
+                // The caller left, mostly where it may: over TLS it waits for a word in return.
                 if read.is_empty() {
-                    return Poll::Ready(Ok(Step::Over));
+                    self.stage = Stage::Closing;
+                    return Poll::Ready(Ok(Step::Next));
                 }
             } else {
                 // What came ahead of its turn has its time from now on.
@@ -196,7 +197,7 @@ where
             self.wire.begin_body(framing, rest, expects);
             Incoming::arriving(Rc::clone(&self.wire) as _)
         };
-        self.state().request_began(here.is_none(), asked.version);
+        self.state().request_began(framing != Framing::Length(0), asked.version);
         self.served = true;
         let answering = self.counted.answer(request.map(|()| body));
         self.stage = Stage::Answering { answering, asked };
@@ -289,7 +290,9 @@ where
             let Stage::Body(sending) = &mut self.stage else { return Poll::Ready(Ok(Step::Next)) };
             if self.wire.poll_sent(cx)?.is_pending() {
                 // The head's turn comes behind what waits there: leave to send the body.
-                self.wire.queue(out);
+                if !out.is_empty() {
+                    self.wire.queue(out);
+                }
                 return Poll::Pending;
             }
             let mut piece = Piece::default();
@@ -313,7 +316,8 @@ where
                 Filled::All => {
                     // The caller may still be at its request.
                     self.wire.drain(cx, DRAINED);
-                    if self.finishing || !keep_alive || !self.wire.is_read() {
+                    // Told to finish, it still serves what came meanwhile: the caller was promised so.
+                    if !keep_alive || !self.wire.is_read() {
                         self.stage = Stage::Closing;
                     }
                 }

@@ -133,12 +133,17 @@ impl<I: Stream> AsyncWrite for Io<I> {
         let this = &mut *self;
         if this.lingering.is_none() {
             std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if !this.state.may_have_unread() {
+        }
+        let mut scratch = [0; 8 << 10];
+        if this.lingering.is_none() && !this.state.may_have_unread() {
+            // Something may have come behind the last request all the same.
+            let mut buf = ReadBuf::new(&mut scratch);
+            let read = Pin::new(&mut this.stream).poll_read(cx, &mut buf);
+            if !matches!(read, Poll::Ready(Ok(()))) || buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
         let (deadline, left) = this.lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER)), LINGER_BYTES));
-        let mut scratch = [0; 8 << 10];
         loop {
             if *left == 0 || deadline.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));

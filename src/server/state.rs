@@ -145,7 +145,7 @@ impl State {
         self.ends_by_closing.get() && (self.in_flight.get() > 0 || self.broke.get() || self.blocked.get())
     }
 
-    /// A request began, of whose body there may be more to come.
+    /// A request began. Of a body there may be more to come, or something behind it: some callers send an empty line.
     pub(super) fn request_began(&self, has_body: bool, version: Version) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.head_since.set(None);

@@ -1,6 +1,6 @@
 //! TLS for callers: both protocols, certificates that change, bounds, the end.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -125,6 +125,19 @@ fn each_protocol_is_spoken_with_who_asks_for_it() {
         assert_eq!(asked.head().unwrap().status(), 200);
         assert_eq!(asked.whole(), samples::CHAT.as_bytes());
     }
+}
+
+#[test]
+fn a_caller_that_says_goodbye_is_answered() {
+    let upstream = Upstream::answering(chat);
+    let (hermux, identity) = started(&upstream);
+    let mut caller = connect(&hermux, &identity);
+    caller.send(Request::chat(false).bytes());
+    assert!(caller.answer().0.starts_with("HTTP/1.1 200"));
+    caller.stream.conn.send_close_notify();
+    caller.stream.flush().unwrap();
+    // An end without a word would be an error.
+    assert_eq!(caller.stream.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
