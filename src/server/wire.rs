@@ -297,9 +297,8 @@ impl<I: Stream> Source for Wire<I> {
             {
                 let mut input = self.input.borrow_mut();
                 if input.body.is_done() {
-                    let trailers = input.body.take_trailers();
                     return Poll::Ready(
-                        trailers.map(|trailers| trailers.map(Frame::trailers).map_err(Broken::from)),
+                        input.body.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
                     );
                 }
                 if std::mem::take(&mut input.expects) {
