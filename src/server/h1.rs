@@ -236,6 +236,9 @@ where
         let mut out = self.wire.buffers.out();
         let sending = self.head(answer, in_flight, asked, &mut out, cx);
         self.stage = Stage::Body(sending);
+        if self.wire.send_behind(&out) {
+            out.clear();
+        }
         let polled = self.poll_body(cx, &mut out);
         self.wire.buffers.give_back(out);
         polled
@@ -257,7 +260,8 @@ where
         if !is_wanted {
             self.wire.drain(cx, DRAINED);
         }
-        let mut keep_alive = asked.keep_alive && !self.finishing && (is_wanted || self.wire.is_read());
+        let may_come = is_wanted && !self.wire.withhold_leave();
+        let mut keep_alive = asked.keep_alive && !self.finishing && (may_come || self.wire.is_read());
         let told = || parts.headers.get(CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse().ok());
         let mut bodiless = asked.is_head;
         let framing = match status {

@@ -101,8 +101,17 @@ struct Input {
     rest: Bytes,
     /// The body of the request, until all of it is read.
     body: Decoder,
-    /// Whether the caller waits for leave to send the body.
-    expects: bool,
+    leave: Leave,
+}
+
+/// The leave to send the body, for which a caller may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// It has it, or does not wait.
+    Given,
+    Awaited,
+    /// The answer came first, so that whether the body comes is open.
+    Withheld,
 }
 
 /// What is written and has not gone: the bytes, then the piece, then the tail.
@@ -128,7 +137,7 @@ impl Output {
 
 impl<I: Stream> Wire<I> {
     pub(super) fn new(io: Io<I>, buffers: Rc<Buffers>) -> Self {
-        let input = Input { rest: Bytes::new(), body: Decoder::new(Framing::Length(0)), expects: false };
+        let input = Input { rest: Bytes::new(), body: Decoder::new(Framing::Length(0)), leave: Leave::Given };
         Self { io: RefCell::new(io), buffers, input: RefCell::new(input), output: RefCell::default() }
     }
 
@@ -157,8 +166,17 @@ impl<I: Stream> Wire<I> {
     /// A request's body begins, of which `rest` is here.
     pub(super) fn begin_body(&self, framing: Framing, rest: Bytes, expects: bool) {
         // Who sends all the same does not wait.
-        let expects = expects && rest.is_empty();
-        *self.input.borrow_mut() = Input { rest, body: Decoder::new(framing), expects };
+        let leave = if expects && rest.is_empty() { Leave::Awaited } else { Leave::Given };
+        *self.input.borrow_mut() = Input { rest, body: Decoder::new(framing), leave };
+    }
+
+    /// An answer begins, inside of which no leave can be given. Says whether the caller has none.
+    pub(super) fn withhold_leave(&self) -> bool {
+        let leave = &mut self.input.borrow_mut().leave;
+        if *leave == Leave::Awaited {
+            *leave = Leave::Withheld;
+        }
+        *leave == Leave::Withheld
     }
 
     /// Whether all of the request is read.
@@ -168,7 +186,7 @@ impl<I: Stream> Wire<I> {
 
     /// Throws away what is here of a request's body that nobody wants, up to `most` bytes.
     pub(super) fn drain(&self, cx: &mut Context<'_>, most: usize) {
-        if self.input.borrow().expects {
+        if self.input.borrow().leave != Leave::Given {
             return;
         }
         let mut drained = 0;
@@ -224,6 +242,17 @@ impl<I: Stream> Wire<I> {
         }
         *output = Output { bytes: bytes[at..].to_vec(), at: 0, piece, tail, held: false };
         self.poll_output(cx, &mut output).map(|_| ())
+    }
+
+    /// Puts these behind a leave that has not gone yet. Says whether there is one.
+    pub(super) fn send_behind(&self, bytes: &[u8]) -> bool {
+        let mut output = self.output.borrow_mut();
+        let waits = !output.is_empty();
+        if waits {
+            debug_assert!(output.piece.is_empty() && output.tail.is_empty(), "a leave is short");
+            output.bytes.extend_from_slice(bytes);
+        }
+        waits
     }
 
     /// Whether everything that was sent has gone.
@@ -301,7 +330,8 @@ impl<I: Stream> Source for Wire<I> {
                         input.body.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
                     );
                 }
-                if std::mem::take(&mut input.expects) {
+                if input.leave == Leave::Awaited {
+                    input.leave = Leave::Given;
                     self.send(cx, CONTINUE, Bytes::new(), b"")?;
                 }
             }

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
 
+mod leave;
 mod oracle;
 mod script;
 mod seen;
+mod split;
 mod streams;
+mod strict;
 mod time;

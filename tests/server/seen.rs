@@ -143,6 +143,13 @@ pub(crate) fn answers(said: &Said) -> Vec<Answered> {
         .collect()
 }
 
+/// Whether these read the same. What is no request yet may be refused or waited for, by how much of it came at once; so
+/// that one answer may be missing.
+pub(crate) fn are_alike(one: &Talk, other: &Talk) -> bool {
+    let [mine, others] = [one, other].map(|talk| answers(&talk.said)[..talk.seen.len()].to_vec());
+    one.seen == other.seen && mine == others
+}
+
 /// Judges what our server and hyper's read of `stream`: of what hyper refuses nothing may be served, and what both serve
 /// they must read alike. What we refuse and hyper serves must have one of the reasons here.
 pub(crate) fn judge(stream: &[u8], ours: &Talk, hypers: &Talk) -> Result<(), String> {
