@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
 
+mod answers;
 mod leave;
 mod oracle;
 mod script;
