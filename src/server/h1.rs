@@ -311,9 +311,13 @@ where
             match filled {
                 Filled::Waits => return self.wire.poll_left(cx).map(|()| Ok(Step::Over)),
                 Filled::All => {
-                    // The caller may still be at its request.
-                    self.wire.drain(cx, DRAINED);
-                    if self.finishing || !keep_alive || !self.wire.is_read() {
+                    // Who still holds the request's body would come to read the next one's.
+                    let is_held = Rc::strong_count(&self.wire) > 1;
+                    if !is_held {
+                        // The caller may still be at its request.
+                        self.wire.drain(cx, DRAINED);
+                    }
+                    if self.finishing || !keep_alive || is_held || !self.wire.is_read() {
                         self.stage = Stage::Closing;
                     }
                 }

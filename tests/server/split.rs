@@ -1,8 +1,18 @@
 //! What the server reads does not depend on how it comes.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use hermux::server::Incoming;
+use http::{Request as Asked, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::script;
 use crate::seen::{are_alike, ours};
 use crate::streams::{Request, mutated, mutation, request, split};
 
@@ -51,4 +61,23 @@ proptest! {
         prop_assert!(talk.seen[0].is_whole() && talk.seen[0].body == body);
         prop_assert_eq!(talk.seen[1].target.path(), "/next");
     }
+}
+
+#[test]
+fn who_reads_on_in_a_body_beyond_its_answer_reads_nothing_of_the_next_one() {
+    let read = Rc::new(RefCell::new(Vec::new()));
+    let all = Rc::clone(&read);
+    let service = service_fn(move |request: Asked<Incoming>| {
+        let all = Rc::clone(&all);
+        tokio::task::spawn_local(async move {
+            let body = request.into_body().collect().await.unwrap();
+            all.borrow_mut().push(body.to_bytes());
+        });
+        async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+    });
+    let request =
+        |data| format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{data}\r\n0\r\n\r\n");
+    script::ours(vec![(request("a") + &request("b")).into_bytes()], usize::MAX, service);
+    // When it will be done is not known, so that no other request can be taken.
+    assert_eq!(*read.borrow(), ["a"]);
 }
