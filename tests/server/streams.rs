@@ -130,7 +130,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     (lead, method, target, any::<bool>(), headers, body, line_end).prop_map(
         |(lead, method, target, is_old, headers, body, line_end)| {
             let is_old = is_old && !matches!(body, Sent::Chunks(..));
-            let line = format!("{method} {target} HTTP/1.{}", if is_old { 0 } else { 1 });
+            let line = format!("{method} {target} HTTP/1.{}", u8::from(!is_old));
             Request { lead, line, headers, body, line_end }
         },
     )
