@@ -34,8 +34,10 @@ pub(crate) struct Decoder {
     left: u64,
     /// Digits or extension bytes seen of the line being read.
     seen: usize,
-    /// The trailers as they came.
-    trailers: Vec<u8>,
+    /// The lines of the trailers as they came.
+    lines: Vec<u8>,
+    /// The trailers of a body that is done.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +74,7 @@ impl Decoder {
             Framing::Chunked => (State::Size, 0),
             Framing::UntilClose => (State::UntilClose, 0),
         };
-        Self { state, left, seen: 0, trailers: Vec::new() }
+        Self { state, left, seen: 0, lines: Vec::new(), trailers: None }
     }
 
     /// Takes bytes up to the end of the next run of data, or all where there is none.
@@ -126,7 +128,7 @@ impl Decoder {
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size,
             (State::LineStart, b'\r') => State::LastLf,
-            (State::LastLf, b'\n') => State::Done,
+            (State::LastLf, b'\n') => self.finish(),
             (State::LineStart | State::Line, _) if byte != b'\n' => {
                 self.keep(byte, if byte == b'\r' { State::LineLf } else { State::Line })
             }
@@ -140,11 +142,25 @@ impl Decoder {
     }
 
     fn keep(&mut self, byte: u8, next: State) -> State {
-        if self.trailers.len() == MAX_TRAILERS {
+        if self.lines.len() == MAX_TRAILERS {
             return State::Bad("the trailers are too long");
         }
-        self.trailers.push(byte);
+        self.lines.push(byte);
         next
+    }
+
+    /// The state after the last line. Where its trailers are none the body is bad, whether or not anybody asks for them.
+    fn finish(&mut self) -> State {
+        if self.lines.is_empty() {
+            return State::Done;
+        }
+        match parse_trailers(mem::take(&mut self.lines)) {
+            Ok(trailers) => {
+                self.trailers = Some(Box::new(trailers));
+                State::Done
+            }
+            Err(fault) => State::Bad(fault),
+        }
     }
 
     /// The connection ended in order. Says whether the body was whole.
@@ -179,12 +195,12 @@ impl Decoder {
 
     /// Whether [`Decoder::take_trailers`] has something to give.
     pub(crate) fn has_trailers(&self) -> bool {
-        self.state == State::Done && !self.trailers.is_empty()
+        self.trailers.is_some()
     }
 
     /// The trailers of a body that is done, once.
-    pub(crate) fn take_trailers(&mut self) -> Option<Result<HeaderMap, &'static str>> {
-        self.has_trailers().then(|| parse_trailers(mem::take(&mut self.trailers)))
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take().map(|trailers| *trailers)
     }
 }
 
@@ -273,7 +289,7 @@ mod tests {
         }
         let trailers = match decoder.fault() {
             Some(fault) => Err(fault),
-            None => decoder.take_trailers().transpose(),
+            None => Ok(decoder.take_trailers()),
         };
         (data, trailers, over)
     }
@@ -324,6 +340,9 @@ mod tests {
     fn trailers_that_are_no_fields_are_a_fault() {
         for bad in [&b"0\r\n folded\r\n\r\n"[..], b"0\r\nname value\r\n\r\n", b"0\r\na: \0\r\n\r\n"] {
             assert!(chunked(bad).1.is_err(), "{}", bad.escape_ascii());
+            let mut decoder = Decoder::new(Framing::Chunked);
+            decoder.feed(bad);
+            assert!(!decoder.is_done(), "nothing may follow {}", bad.escape_ascii());
         }
     }
 

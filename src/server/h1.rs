@@ -239,6 +239,9 @@ where
         let mut out = self.wire.buffers.out();
         let sending = self.head(answer, in_flight, asked, &mut out, cx);
         self.stage = Stage::Body(sending);
+        if self.wire.send_behind(&out) {
+            out.clear();
+        }
         let polled = self.poll_body(cx, &mut out);
         self.wire.buffers.give_back(out);
         polled
@@ -260,7 +263,8 @@ where
         if !is_wanted {
             self.wire.drain(cx, DRAINED);
         }
-        let mut keep_alive = asked.keep_alive && !self.finishing && (is_wanted || self.wire.is_read());
+        let may_come = is_wanted && !self.wire.withhold_leave();
+        let mut keep_alive = asked.keep_alive && !self.finishing && (may_come || self.wire.is_read());
         let told = || parts.headers.get(CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse().ok());
         let mut bodiless = asked.is_head;
         let framing = match status {
@@ -289,10 +293,6 @@ where
         loop {
             let Stage::Body(sending) = &mut self.stage else { return Poll::Ready(Ok(Step::Next)) };
             if self.wire.poll_sent(cx)?.is_pending() {
-                // The head's turn comes behind what waits there: leave to send the body.
-                if !out.is_empty() {
-                    self.wire.queue(out);
-                }
                 return Poll::Pending;
             }
             let mut piece = Piece::default();
@@ -314,10 +314,14 @@ where
             match filled {
                 Filled::Waits => return self.wire.poll_left(cx).map(|()| Ok(Step::Over)),
                 Filled::All => {
-                    // The caller may still be at its request.
-                    self.wire.drain(cx, DRAINED);
+                    // Who still holds the request's body would come to read the next one's.
+                    let is_held = Rc::strong_count(&self.wire) > 1;
+                    if !is_held {
+                        // The caller may still be at its request.
+                        self.wire.drain(cx, DRAINED);
+                    }
                     // Told to finish, it still serves what came meanwhile: the caller was promised so.
-                    if !keep_alive || !self.wire.is_read() {
+                    if !keep_alive || is_held || !self.wire.is_read() {
                         self.stage = Stage::Closing;
                     }
                 }

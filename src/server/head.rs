@@ -175,3 +175,277 @@ pub(super) fn write(
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+    use proptest::prelude::*;
+
+    use super::{Found, Framing, MAX_TARGET, Malformed, RequestHead, Says, Spare, may_end, write};
+
+    /// The largest head of these tests, bytes.
+    const MOST: usize = 8 << 10;
+
+    fn read(input: &[u8]) -> Result<Found, Malformed> {
+        super::read(&mut Spare::default(), &Bytes::copy_from_slice(input), MOST)
+    }
+
+    fn request(input: &str) -> RequestHead {
+        match read(input.as_bytes()) {
+            Ok(Found::Request(head)) => head,
+            other => panic!("{input:?}: {other:?}"),
+        }
+    }
+
+    /// The head of a POST with these lines.
+    fn posted(lines: &str) -> RequestHead {
+        request(&format!("POST / HTTP/1.1\r\n{lines}\r\n"))
+    }
+
+    fn refused(input: &str) -> u16 {
+        match read(input.as_bytes()) {
+            Err(Malformed(status)) => status.as_u16(),
+            other => panic!("{input:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_is_read_with_what_follows_it() {
+        let head = request(
+            "\r\n\nPOST /a?b=%2F HTTP/1.1\nHost:a\r\nContent-Length:  5 \r\nx-a: \u{e4}\t\r\nX-A: 2\r\nempty:\r\n\r\nhello",
+        );
+        assert_eq!(*head.request.method(), Method::POST);
+        assert_eq!(*head.request.uri(), "/a?b=%2F");
+        assert_eq!(head.request.version(), Version::HTTP_11);
+        let headers = head.request.headers();
+        assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["\u{e4}", "2"]);
+        assert_eq!((&headers["host"], &headers["empty"]), (&"a".parse().unwrap(), &"".parse().unwrap()));
+        assert_eq!(head.framing, Framing::Length(5));
+        assert_eq!(head.rest, "hello");
+        assert!(head.keep_alive && !head.expects);
+    }
+
+    #[test]
+    fn the_framing_of_a_request_follows_its_head() {
+        assert_eq!(posted("").framing, Framing::Length(0));
+        assert_eq!(posted("content-length: 0\r\n").framing, Framing::Length(0));
+        assert_eq!(posted("content-length: 7\r\ncontent-length: 07\r\n").framing, Framing::Length(7));
+        assert_eq!(posted("Transfer-Encoding: Chunked\r\n").framing, Framing::Chunked);
+        // A method has no say in it.
+        assert_eq!(request("HEAD / HTTP/1.0\r\ncontent-length: 7\r\n\r\n").framing, Framing::Length(7));
+    }
+
+    #[test]
+    fn a_repeated_length_is_handed_on_once() {
+        let head = posted("content-length: 7\r\ncontent-length: 7\r\n");
+        assert_eq!(head.request.headers().get_all("content-length").iter().count(), 1);
+    }
+
+    #[test]
+    fn keep_alive_follows_version_method_and_connection() {
+        let keeps = |start: &str| request(&format!("{start}\r\n\r\n")).keep_alive;
+        assert!(keeps("GET / HTTP/1.1"));
+        assert!(!keeps("GET / HTTP/1.1\r\nconnection: x, Close"));
+        assert!(!keeps("GET / HTTP/1.1\r\nconnection: keep-alive\r\nconnection: close"));
+        assert!(!keeps("GET / HTTP/1.0"));
+        assert!(keeps("GET / HTTP/1.0\r\nconnection: Keep-Alive"));
+        assert!(!keeps("CONNECT a:80 HTTP/1.1"));
+    }
+
+    #[test]
+    fn only_a_caller_of_http_1_1_waits_for_leave() {
+        let expects = |version: &str, value: &str| {
+            request(&format!("POST / {version}\r\nexpect: {value}\r\n\r\n")).expects
+        };
+        assert!(expects("HTTP/1.1", "100-Continue"));
+        assert!(!expects("HTTP/1.1", "200-ok"));
+        assert!(!expects("HTTP/1.0", "100-continue"));
+    }
+
+    #[test]
+    fn requests_that_can_be_read_in_two_ways_are_refused() {
+        for bad in [
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+            "content-length: 5\r\ncontent-length: 6\r\n",
+            "content-length: 5, 5\r\n",
+            "content-length: +5\r\n",
+            "content-length: -5\r\n",
+            "content-length: 0x5\r\n",
+            "content-length: 5 5\r\n",
+            "content-length:\r\n",
+            "content-length: 18446744073709551616\r\n",
+            "transfer-encoding: gzip, chunked\r\n",
+            "transfer-encoding: chunked, chunked\r\n",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+            "transfer-encoding: identity\r\n",
+            "transfer-encoding:\r\n",
+            "transfer-encoding: \x0bchunked\r\n",
+            "a: b\r\n c\r\n",
+            " a: b\r\n",
+            "a: b\0c\r\n",
+            "a: b\rc\r\n",
+            "a\0: b\r\n",
+            "a : b\r\n",
+            ": b\r\n",
+            "a\r\n",
+        ] {
+            assert_eq!(refused(&format!("POST / HTTP/1.1\r\n{bad}\r\n")), 400, "{bad:?}");
+        }
+        assert_eq!(refused("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn what_is_no_request_line_is_refused_at_once() {
+        for bad in [
+            " GET / HTTP/1.1\r\n",
+            "\rGET / HTTP/1.1\r\n",
+            "GET\r\n",
+            "GET /\r\n",
+            "GET  / HTTP/1.1\r\n",
+            "GET / a HTTP/1.1\r\n",
+            "GET / HTTP/1.2\r\n",
+            "GET / HTTP/2.0\r\n",
+            "GET / http/1.1\r\n",
+            "GET / HTTP/1.1 \r\n",
+            "G(T / HTTP/1.1\r\n",
+            "GET /\0 HTTP/1.1\r\n",
+            "\x16\x03\x01\x02",
+        ] {
+            assert_eq!(refused(bad), 400, "{bad:?}");
+        }
+        // What a target may be is known once it is whole.
+        for bad in ["GET a/b HTTP/1.1\r\n\r\n", "GET http:// HTTP/1.1\r\n\r\n", "GET /<> HTTP/1.1\r\n\r\n"] {
+            assert_eq!(refused(bad), 400, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded_in_bytes_and_fields() {
+        let many = |n| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(n));
+        assert_eq!(request(&many(100)).request.headers().len(), 100);
+        assert_eq!(refused(&many(101)), 431);
+        let start = "GET / HTTP/1.1\r\na: ";
+        let long = |length: usize| format!("{start}{}\r\n\r\n", "b".repeat(length - start.len() - 4));
+        request(&long(MOST));
+        assert_eq!(refused(&long(MOST + 1)), 431);
+        // Whatever stands behind a head does not count.
+        request(&(long(MOST) + "more"));
+        let part = |length: usize| read(&long(MOST * 2).as_bytes()[..length]);
+        assert!(matches!(part(MOST - 1), Ok(Found::Part)));
+        assert!(matches!(part(MOST), Err(Malformed::TOO_LARGE)));
+    }
+
+    #[test]
+    fn a_target_is_bounded_by_what_a_uri_holds() {
+        let read = |length| {
+            let input = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length - 1));
+            super::read(&mut Spare::default(), &Bytes::copy_from_slice(input.as_bytes()), 2 * MAX_TARGET)
+        };
+        assert!(matches!(read(MAX_TARGET), Ok(Found::Request(_))));
+        assert!(matches!(read(MAX_TARGET + 1), Err(Malformed::TARGET)));
+    }
+
+    /// The lines of an answer's head with these headers.
+    fn written(status: StatusCode, headers: &HeaderMap, says: Says) -> Vec<String> {
+        let mut out = Vec::new();
+        write(&mut out, status, headers, says, |out| out.extend_from_slice(b"now"));
+        let out = String::from_utf8(out).unwrap();
+        out.strip_suffix("\r\n\r\n").unwrap().split("\r\n").map(str::to_owned).collect()
+    }
+
+    const SAYS: Says = Says { version: Version::HTTP_11, framing: None, keep_alive: true };
+
+    #[test]
+    fn a_status_line_has_the_version_of_the_request_and_a_reason() {
+        let line = |status: u16, version| {
+            let status = StatusCode::from_u16(status).unwrap();
+            written(status, &HeaderMap::new(), Says { version, ..SAYS }).swap_remove(0)
+        };
+        assert_eq!(line(200, Version::HTTP_11), "HTTP/1.1 200 OK");
+        assert_eq!(line(200, Version::HTTP_10), "HTTP/1.0 200 OK");
+        assert_eq!(line(404, Version::HTTP_11), "HTTP/1.1 404 Not Found");
+        assert_eq!(line(599, Version::HTTP_10), "HTTP/1.0 599 Unknown");
+    }
+
+    #[test]
+    fn framing_and_connection_are_the_servers_to_say() {
+        let theirs = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, TRAILER, HeaderName::from_static("x-a")];
+        let headers: HeaderMap =
+            theirs.into_iter().map(|name| (name, HeaderValue::from_static("theirs"))).collect();
+        let lines = |framing, version, keep_alive| {
+            let mut lines = written(StatusCode::OK, &headers, Says { version, framing, keep_alive });
+            assert_eq!(lines.pop().unwrap(), "date: now");
+            lines.split_off(1)
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!(lines(None, new, true), ["x-a: theirs"]);
+        assert_eq!(lines(Some(Framing::Length(0)), new, true), ["x-a: theirs", "content-length: 0"]);
+        let chunked = lines(Some(Framing::Chunked), new, false);
+        assert_eq!(
+            chunked,
+            ["trailer: theirs", "x-a: theirs", "transfer-encoding: chunked", "connection: close"]
+        );
+        let length = lines(Some(Framing::Length(u64::MAX)), old, true);
+        assert_eq!(length, ["x-a: theirs", "content-length: 18446744073709551615", "connection: keep-alive"]);
+        assert_eq!(lines(Some(Framing::UntilClose), old, false), ["x-a: theirs"]);
+    }
+
+    #[test]
+    fn an_answer_has_one_date() {
+        let dates = |headers: &HeaderMap| {
+            let mut lines = written(StatusCode::OK, headers, SAYS);
+            lines.retain(|line| line.starts_with("date: "));
+            lines
+        };
+        assert_eq!(dates(&HeaderMap::new()), ["date: now"]);
+        assert_eq!(dates(&HeaderMap::from_iter([(DATE, HeaderValue::from_static("then"))])), ["date: then"]);
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_seen() {
+        for (bytes, may) in [
+            ("\r\n\r\n", true),
+            ("\n\n", true),
+            ("a\n\r\n", true),
+            ("\r\n\r", false),
+            ("\n", false),
+            ("\ra", false),
+        ] {
+            assert_eq!(may_end(bytes.as_bytes()), may, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_is_found_only_when_it_is_whole(
+            fields in prop::collection::vec(("[A-Za-z-]{1,12}", "[!-~][ -~]{0,20}[!-~]"), 0..10),
+            end in prop_oneof![Just("\r\n"), Just("\n")],
+        ) {
+            let mut input = format!("\r\nPATCH /a?b HTTP/1.1{end}");
+            for (name, value) in &fields {
+                input.extend(["x-", name, ": ", value, end]);
+            }
+            input.push_str(end);
+            for cut in 0..input.len() {
+                prop_assert!(matches!(read(&input.as_bytes()[..cut]), Ok(Found::Part)), "cut at {}", cut);
+            }
+            // Only the last byte ends it, and it is seen where the three bytes before are looked at again.
+            prop_assert!(may_end(&input.as_bytes()[input.len() - 4..]));
+            let head = request(&input);
+            prop_assert_eq!(head.request.headers().len(), fields.len());
+            for (name, value) in &fields {
+                let all = head.request.headers().get_all(format!("x-{name}"));
+                prop_assert!(all.iter().any(|v| v.as_bytes() == value.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(input in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&input);
+            let _ = read(&[b"GET / HTTP/1.1\r\n", &input[..]].concat());
+            let _ = read(&[b"GET ", &input[..], b" HTTP/1.1\r\n\r\n"].concat());
+        }
+    }
+}

@@ -87,8 +87,17 @@ struct Input {
     rest: Bytes,
     /// The body of the request, until all of it is read.
     body: Decoder,
-    /// Whether the caller waits for leave to send the body.
-    expects: bool,
+    leave: Leave,
+}
+
+/// The leave to send the body, for which a caller may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    /// It has it, or does not wait.
+    Given,
+    Awaited,
+    /// The answer came first, so that whether the body comes is open.
+    Withheld,
 }
 
 /// What is written and has not gone: the bytes, then the piece, then the tail.
@@ -114,7 +123,7 @@ impl Output {
 
 impl<I: Stream> Wire<I> {
     pub(super) fn new(io: Io<I>, buffers: Rc<Buffers>) -> Self {
-        let input = Input { rest: Bytes::new(), body: Decoder::new(Framing::Length(0)), expects: false };
+        let input = Input { rest: Bytes::new(), body: Decoder::new(Framing::Length(0)), leave: Leave::Given };
         Self { io: RefCell::new(io), buffers, input: RefCell::new(input), output: RefCell::default() }
     }
 
@@ -136,8 +145,17 @@ impl<I: Stream> Wire<I> {
     /// A request's body begins, of which `rest` is here.
     pub(super) fn begin_body(&self, framing: Framing, rest: Bytes, expects: bool) {
         // Who sends all the same does not wait.
-        let expects = expects && rest.is_empty();
-        *self.input.borrow_mut() = Input { rest, body: Decoder::new(framing), expects };
+        let leave = if expects && rest.is_empty() { Leave::Awaited } else { Leave::Given };
+        *self.input.borrow_mut() = Input { rest, body: Decoder::new(framing), leave };
+    }
+
+    /// An answer begins, inside of which no leave can be given. Says whether the caller has none.
+    pub(super) fn withhold_leave(&self) -> bool {
+        let leave = &mut self.input.borrow_mut().leave;
+        if *leave == Leave::Awaited {
+            *leave = Leave::Withheld;
+        }
+        *leave == Leave::Withheld
     }
 
     /// Whether all of the request is read.
@@ -147,7 +165,7 @@ impl<I: Stream> Wire<I> {
 
     /// Throws away what is here of a request's body that nobody wants, up to `most` bytes.
     pub(super) fn drain(&self, cx: &mut Context<'_>, most: usize) {
-        if self.input.borrow().expects {
+        if self.input.borrow().leave != Leave::Given {
             return;
         }
         let mut drained = 0;
@@ -206,11 +224,15 @@ impl<I: Stream> Wire<I> {
         self.poll_output(cx, &mut output).map(|_| ())
     }
 
-    /// Has these go behind what is waiting, which is no piece.
-    pub(super) fn queue(&self, bytes: &[u8]) {
+    /// Puts these behind a leave that has not gone yet. Says whether there is one.
+    pub(super) fn send_behind(&self, bytes: &[u8]) -> bool {
         let mut output = self.output.borrow_mut();
-        debug_assert!(output.piece.is_empty() && output.tail.is_empty(), "bytes go before the piece");
-        output.bytes.extend_from_slice(bytes);
+        let waits = !output.is_empty();
+        if waits {
+            debug_assert!(output.piece.is_empty() && output.tail.is_empty(), "a leave is short");
+            output.bytes.extend_from_slice(bytes);
+        }
+        waits
     }
 
     /// Whether everything that was sent has gone.
@@ -278,12 +300,12 @@ impl<I: Stream> Source for Wire<I> {
             {
                 let mut input = self.input.borrow_mut();
                 if input.body.is_done() {
-                    let trailers = input.body.take_trailers();
                     return Poll::Ready(
-                        trailers.map(|trailers| trailers.map(Frame::trailers).map_err(Broken::from)),
+                        input.body.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
                     );
                 }
-                if std::mem::take(&mut input.expects) {
+                if input.leave == Leave::Awaited {
+                    input.leave = Leave::Given;
                     self.send(cx, CONTINUE, Bytes::new(), b"")?;
                 }
             }

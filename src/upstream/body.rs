@@ -70,9 +70,8 @@ impl Body for AnswerBody {
                 return Poll::Ready(Some(Err(error)));
             }
             let Some(exchange) = &mut this.exchange else {
-                let trailers = this.decoder.take_trailers();
                 return Poll::Ready(
-                    trailers.map(|trailers| trailers.map(Frame::trailers).map_err(BodyError::Garbled)),
+                    this.decoder.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))),
                 );
             };
             if exchange.poll_upload(cx).is_err() {

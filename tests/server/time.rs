@@ -1,10 +1,8 @@
-//! The server on a connection in memory and a clock that stands still while anything goes on: the time of a request's head,
-//! beside an answer that is still on its way out.
-
-#![expect(clippy::unwrap_used, reason = "in a test it is an assertion, also in what tests share")]
+//! The time of a request's head beside an answer that is still on its way out, by a clock that stands still while anything goes
+//! on.
 
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hermux::server::{Incoming, Limits, Listener, Phase, Stream, serve};
+use hermux::server::{Incoming, Limits, Phase, Stream, serve};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -21,6 +19,8 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
+
+use crate::script::One;
 
 /// The time for a head.
 const HEAD: Duration = Duration::from_secs(1);
@@ -58,22 +58,6 @@ impl AsyncWrite for Pipe {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// Has one connection to give.
-struct One(Option<Pipe>);
-
-impl Listener for One {
-    type Stream = Pipe;
-    type Opening = Ready<io::Result<Pipe>>;
-
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Self::Opening>> {
-        self.0.take().map_or(Poll::Pending, |pipe| Poll::Ready(Ok(ready(Ok(pipe)))))
-    }
-
-    fn close(self) -> impl Iterator<Item = Self::Opening> {
-        self.0.into_iter().map(|pipe| ready(Ok(pipe)))
     }
 }
 
