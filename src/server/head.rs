@@ -178,6 +178,7 @@ pub(super) fn write(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRAILER, TRANSFER_ENCODING};
     use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
     use proptest::prelude::*;
