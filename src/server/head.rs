@@ -238,9 +238,17 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_length_is_handed_on_once() {
-        let head = posted("content-length: 7\r\ncontent-length: 7\r\n");
-        assert_eq!(head.request.headers().get_all("content-length").iter().count(), 1);
+    fn framing_and_a_plain_connection_are_not_handed_on() {
+        for mine in [
+            "content-length: 7",
+            "content-length: 7\r\ncontent-length: 7",
+            "transfer-encoding: chunked",
+            "connection: Close",
+        ] {
+            assert!(posted(&format!("{mine}\r\n")).request.headers().is_empty(), "{mine}");
+        }
+        let named = posted("connection: x-mine, close\r\nx-mine: 1\r\n");
+        assert_eq!(named.request.headers().len(), 2);
     }
 
     #[test]
