@@ -235,7 +235,7 @@ pub const SETTINGS: &[Setting] = settings! {
     header_timeout     "15s"                           wait => header_timeout;
     keep_alive_timeout "120s"                          wait => keep_alive_timeout;
     body_timeout       "60s"                           wait => body_timeout;
-    // hyper reads no head into less than 8 KiB, and no URI longer than 65,534 bytes.
+    // `Uri` holds no target longer than 65,534 bytes.
     max_header_size    "64KiB"                         size(8 << 10, 16 << 20) => max_header_bytes;
     max_uri_size       "16KiB"                         size(256, 65_534) => max_uri_bytes;
     max_connections    ""                              count(1, 10_000_000) => max_connections;

@@ -43,7 +43,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a kept-alive connection without a request may stay.
     pub keep_alive_timeout: Duration,
-    /// The largest head of a request, its first line included, bytes, at least 8 KiB; more is answered 431.
+    /// The largest head of a request, its first line included, bytes, more is answered 431.
     pub max_header_bytes: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub max_h2_streams: u32,

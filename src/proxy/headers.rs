@@ -65,8 +65,7 @@ impl<'a> Marks<'a> {
 
     /// Whether the framing of the request could be read in two ways (RFC 9112 section 6).
     ///
-    /// hyper refuses most of it; what remains is a transfer coding besides `chunked`, which it would hand on
-    /// still encoded.
+    /// The server refuses that, and hands on no framing; this is for one that does.
     pub(super) fn framing_is_odd(&self) -> bool {
         match self.codings {
             0 => self.lengths > 1,

@@ -289,7 +289,7 @@ impl Tap {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         let data = self.see(data);
-                        // hyper drops a body of known length without asking for its end, so this is it.
+                        // A body of known length is dropped without being asked for its end, so this is it.
                         if self.answered.reply.body.is_end_stream() {
                             self.end_with(|_| ());
                         } else if data.is_empty() {
@@ -300,7 +300,7 @@ impl Tap {
                     Err(other) => {
                         let Ok(mut trailers) = other.into_trailers() else { continue };
                         clean_trailers_for_caller(&mut trailers, self.answered.holder.key());
-                        // hyper does not ask for what would come behind the trailers, either.
+                        // Nor is it asked for what would come behind the trailers.
                         self.end_with(|body| body.end_with(trailers));
                     }
                 },

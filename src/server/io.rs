@@ -48,7 +48,7 @@ pub(super) async fn sniff(stream: &mut impl Stream) -> io::Result<Option<Sniffed
     }
 }
 
-/// The socket under hyper.
+/// The socket under HTTP.
 #[derive(Debug)]
 pub(super) struct Io<I: Stream> {
     stream: I,
@@ -93,7 +93,7 @@ impl<I: Stream> AsyncRead for Io<I> {
         if buf.filled().len() > before {
             self.state.bytes_arrived();
         }
-        // What stands behind the prefix comes along, for after a short read hyper doubles its buffer. Whatever else came
+        // What stands behind the prefix comes along, for together they are mostly a whole head. Whatever else came
         // of that read, the prefix was read, and the next read tells.
         if has_prefix { Poll::Ready(Ok(())) } else { read }
     }

@@ -142,6 +142,8 @@ fn an_answer_with_trailers_is_booked_as_complete() {
         .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n");
     connection.answer();
     assert_eq!(connection.whole(), b"hello");
+    // Nobody announced them.
+    assert_eq!(connection.trailers, [("x-sum".to_owned(), "7".to_owned())]);
     let line = hermux.wait_for_line("/models");
     assert!(line.contains("outcome=\"complete\"") && line.contains("bytes=5"), "{line}");
 }
