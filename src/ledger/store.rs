@@ -80,7 +80,7 @@ pub(super) struct Store {
     path: PathBuf,
     identity: Identity,
     /// Ids of names; as good as committed, because a store whose transaction fails is closed.
-    names: Ids,
+    names: KnownIds,
     /// How many notes were written.
     noted: usize,
     /// The first hour that is not in `days` and `marginals`.
@@ -119,7 +119,8 @@ impl Store {
             transaction.commit()?;
         }
         let path = path.to_owned();
-        let mut store = Self { connection, path, identity, names: Ids::default(), noted: 0, rolled: Hour(0) };
+        let mut store =
+            Self { connection, path, identity, names: KnownIds::default(), noted: 0, rolled: Hour(0) };
         store.rolled = store.state()?.rolled;
         Ok((store, form == 0))
     }
@@ -313,16 +314,18 @@ fn write_entries(
     )?;
     batch.rows.clear();
     let mut whole = Vec::with_capacity(batch.opened.len());
-    for (opening, end) in batch.opened.iter().zip(&batch.ends) {
+    // In a loop of their own, so that the processor looks for several at once: with thousands of keys each is far away.
+    let ids = batch.opened.iter().map(|opening| names.of(opening)).collect::<Result<Vec<_>, _>>()?;
+    for ((opening, end), ids) in batch.opened.iter().zip(&batch.ends).zip(&ids) {
         let row = if let Some(end) = end {
             let closing = &batch.closed[*end as usize];
             if opening.waited.is_zero() && !closing.has_rare() {
-                whole.push((opening, closing));
+                whole.push((opening, ids, closing));
                 batch.rows.push(0);
                 continue;
             }
             let mut insert = transaction.prepare_cached(&INSERT_RARE)?;
-            bind_opening(&mut insert, 0, names, opening)?;
+            bind_opening(&mut insert, 0, ids, opening)?;
             bind_closing(&mut insert, OPENING, closing)?;
             bind_rare(&mut insert, COLUMNS, closing)?;
             insert.raw_bind_parameter(COLUMNS + RARE, waited(opening))?;
@@ -334,7 +337,7 @@ fn write_entries(
         } else {
             let serial = batch.first + batch.rows.len() as u64;
             let generation = batch.known.get(&serial).map(|generation| &**generation);
-            bind_opening(&mut insert_open, 0, names, opening)?;
+            bind_opening(&mut insert_open, 0, ids, opening)?;
             insert_open.raw_bind_parameter(OPENING + 1, waited(opening))?;
             insert_open.raw_bind_parameter(OPENING + 2, generation)?;
             insert_open.raw_execute()?;
@@ -344,8 +347,8 @@ fn write_entries(
     }
     // A statement of several rows costs a quarter less a row.
     let (groups, rest) = whole.as_chunks::<GROUP>();
-    insert_whole(transaction, names, &INSERT_GROUP, groups.iter().map(<[_; GROUP]>::as_slice))?;
-    insert_whole(transaction, names, &INSERT_ONE, rest.chunks(1))?;
+    insert_whole(transaction, &INSERT_GROUP, groups.iter().map(<[_; GROUP]>::as_slice))?;
+    insert_whole(transaction, &INSERT_ONE, rest.chunks(1))?;
     let mut update = transaction.prepare_cached(
         "UPDATE entries SET outcome = ?1, status = ?2, bytes = ?3, first_byte_ms = ?4, duration_ms = ?5,
              generation = ?6, prompt_tokens = ?7, completion_tokens = ?8, reasoning_tokens = ?9, cached_tokens = ?10,
@@ -374,9 +377,8 @@ fn write_entries(
 /// Inserts entries that are closed, group by group, by a statement that takes so many.
 fn insert_whole<'b>(
     transaction: &Transaction<'_>,
-    names: &mut Names<'_>,
     sql: &str,
-    groups: impl ExactSizeIterator<Item = &'b [(&'b Opening, &'b Closing)]>,
+    groups: impl ExactSizeIterator<Item = &'b [(&'b Opening, &'b Ids, &'b Closing)]>,
 ) -> Result<(), rusqlite::Error> {
     if groups.len() == 0 {
         return Ok(());
@@ -384,8 +386,8 @@ fn insert_whole<'b>(
     // Taken once, for what it is bound to is cleared when it is given back.
     let mut insert = transaction.prepare_cached(sql)?;
     for group in groups {
-        for (at, (opening, closing)) in group.iter().enumerate() {
-            bind_opening(&mut insert, at * COLUMNS, names, opening)?;
+        for (at, (opening, ids, closing)) in group.iter().enumerate() {
+            bind_opening(&mut insert, at * COLUMNS, ids, opening)?;
             bind_closing(&mut insert, at * COLUMNS + OPENING, closing)?;
         }
         insert.raw_execute()?;
@@ -435,16 +437,16 @@ fn insert(rows: usize) -> String {
 fn bind_opening(
     statement: &mut Statement<'_>,
     before: usize,
-    names: &mut Names<'_>,
+    ids: &Ids,
     opening: &Opening,
 ) -> Result<(), rusqlite::Error> {
     statement.raw_bind_parameter(before + 1, integer(opening.request))?;
     statement.raw_bind_parameter(before + 2, opening.number)?;
     statement.raw_bind_parameter(before + 3, opening.at.0)?;
-    statement.raw_bind_parameter(before + 4, names.usual(0, &opening.caller)?)?;
-    statement.raw_bind_parameter(before + 5, names.id(&opening.key)?)?;
-    statement.raw_bind_parameter(before + 6, names.usual(1, &opening.model)?)?;
-    statement.raw_bind_parameter(before + 7, names.usual(2, &opening.path)?)
+    statement.raw_bind_parameter(before + 4, ids.caller)?;
+    statement.raw_bind_parameter(before + 5, ids.key)?;
+    statement.raw_bind_parameter(before + 6, ids.model)?;
+    statement.raw_bind_parameter(before + 7, ids.path)
 }
 
 /// How long it waited, milliseconds; none where it did not.
@@ -503,11 +505,20 @@ fn write_sums<'a>(
 }
 
 /// Ids of names. Each attempt looks up four, so the hash is a quick one.
-type Ids = HashMap<Arc<str>, i64, foldhash::fast::RandomState>;
+type KnownIds = HashMap<Arc<str>, i64, foldhash::fast::RandomState>;
+
+/// The ids of the names that an opening holds.
+#[derive(Clone, Copy)]
+struct Ids {
+    caller: i64,
+    key: i64,
+    model: i64,
+    path: i64,
+}
 
 /// Gives names their ids.
 struct Names<'a> {
-    known: &'a mut Ids,
+    known: &'a mut KnownIds,
     /// The last caller, model and path.
     last: [Option<(Arc<str>, i64)>; 3],
     find: CachedStatement<'a>,
@@ -515,10 +526,19 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn new(transaction: &'a Transaction<'_>, known: &'a mut Ids) -> Result<Self, rusqlite::Error> {
+    fn new(transaction: &'a Transaction<'_>, known: &'a mut KnownIds) -> Result<Self, rusqlite::Error> {
         let find = transaction.prepare_cached("SELECT id FROM names WHERE name = ?1")?;
         let add = transaction.prepare_cached("INSERT INTO names (name) VALUES (?1)")?;
         Ok(Self { known, last: [const { None }; 3], find, add })
+    }
+
+    fn of(&mut self, opening: &Opening) -> Result<Ids, rusqlite::Error> {
+        Ok(Ids {
+            caller: self.usual(0, &opening.caller)?,
+            key: self.id(&opening.key)?,
+            model: self.usual(1, &opening.model)?,
+            path: self.usual(2, &opening.path)?,
+        })
     }
 
     /// The id of a name that most entries around have, too; `which` of those it is.

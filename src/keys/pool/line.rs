@@ -105,6 +105,12 @@ impl Line {
         })
     }
 
+    /// Those that will be among the last few of the first rank next, the nearest first.
+    pub(super) fn next_ones(&self) -> impl Iterator<Item = usize> {
+        let first = self.ranks.first_key_value().map_or(&[][..], |(_, group)| group);
+        first[..first.len().saturating_sub(CHANCE)].iter().rev().copied()
+    }
+
     /// The next slot whose hold ended by itself.
     pub(super) fn due(&mut self, now: Time) -> Option<usize> {
         if now < self.next {
@@ -219,6 +225,17 @@ mod tests {
         assert_eq!(line.choose(|at| at == 3), Some(3), "whoever fits is found, wherever in its group");
         assert_eq!(line.choose(|at| at >= 39), Some(39));
         assert_eq!(line.choose(|_| false), None);
+    }
+
+    #[test]
+    fn the_next_ones_are_those_before_the_last_few_of_the_first_rank() {
+        let mut line = Line::new(0);
+        assert_eq!(line.next_ones().count(), 0);
+        for at in 0..40 {
+            line.put(at, Standing::Lendable(rank(at as u64 / 20)));
+        }
+        assert_eq!(line.next_ones().collect::<Vec<_>>(), [3, 2, 1, 0]);
+        assert!((0..100).all(|_| line.choose(|_| true).unwrap() > 3));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the pool's mutex guards: the keys, their accounts, and for each class of requests the line of its keys.
 
 use std::collections::{HashMap, VecDeque};
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -302,9 +303,27 @@ impl Stock {
                 self.refresh(at, now);
                 continue;
             }
+            self.foresee(need.class);
             return Ok(self.take(at, need.class, now));
         }
         Err(self.exhausted(need, now))
+    }
+
+    /// Looks at what the next keys will be lent with, so that it is in the processor's caches by then: with thousands of
+    /// keys each request takes one that is not, and would wait for memory time and again. What one look finds tells where
+    /// the next has to look, so each takes place at another lease.
+    fn foresee(&self, class: Class) {
+        let Some(line) = &self.lines[class as usize] else { return };
+        let mut next = line.next_ones();
+        if let Some(at) = next.next() {
+            self.slots[at].key.look_at_texts();
+        }
+        if let Some(at) = next.next() {
+            self.slots[at].key.look_at_itself();
+        }
+        if let Some(at) = next.next() {
+            black_box((self.slots[at].in_flight, self.slots[at].is_quiet, line.standing(at)));
+        }
     }
 
     pub(super) fn choose(&self, need: &Need<'_>) -> Option<usize> {
