@@ -33,11 +33,28 @@ impl Intake {
     }
 }
 
+/// The same data where it may lie for long: in memory of its own, unless it is a good part of its chunk.
+pub(crate) fn alone(data: Bytes) -> Bytes {
+    if data.len() < CHUNK / 2 { Bytes::copy_from_slice(&data) } else { data }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
 
-    use super::{CHUNK, Intake, LEAST};
+    use bytes::Bytes;
+
+    use super::{CHUNK, Intake, LEAST, alone};
+
+    #[test]
+    fn what_lies_alone_holds_at_most_twice_itself() {
+        for (length, copied) in [(0, true), (1, true), (CHUNK / 2 - 1, true), (CHUNK / 2, false)] {
+            let chunk = Bytes::from(vec![7; CHUNK]);
+            let piece = alone(chunk.slice(..length));
+            assert_eq!(piece, chunk[..length]);
+            assert_eq!(chunk.try_into_mut().is_ok(), copied, "{length} bytes");
+        }
+    }
 
     #[test]
     fn pieces_are_what_was_read_whatever_became_of_the_others() {

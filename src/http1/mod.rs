@@ -7,7 +7,7 @@ mod spare;
 
 pub(crate) use self::decode::{Decoder, Framing, gather};
 pub(crate) use self::fields::Fields;
-pub(crate) use self::intake::Intake;
+pub(crate) use self::intake::{Intake, alone};
 pub(crate) use self::spare::Spare;
 
 /// Header fields of a head, and of trailers. More are refused.

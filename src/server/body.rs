@@ -8,11 +8,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::state::InFlight;
+use crate::http1::alone;
 
 /// How often an error yields before it is handed on, so that the connection, which runs in a task of its own, can flush.
 const YIELDS: u8 = 2;
 
-/// A body whose error never overtakes the data handed on before it.
+/// A body whose error never overtakes the data handed on before it, and whose data holds little more than itself.
+///
+/// Of a caller that does not read, hyper holds what is handed on, piece by piece, up to 400 KiB a stream: as parts of the
+/// memory they were read into, pieces of some hundred bytes would keep all that the worker has read since.
 ///
 /// hyper resets the stream as soon as it meets an error, with whatever it still had buffered; so the error waits until the
 /// socket took everything.
@@ -44,6 +48,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Delivered<B> {
         if this.broken.is_none() {
             match Pin::new(&mut this.inner).poll_frame(cx) {
                 Poll::Ready(Some(Err(error))) => this.broken = Some((error, YIELDS)),
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame.map_data(alone)))),
                 other => return other,
             }
         }
@@ -64,5 +69,29 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Delivered<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+    use http::Version;
+    use http_body_util::{BodyExt, Full};
+
+    use super::super::state::{InFlight, State};
+    use super::Delivered;
+
+    #[test]
+    fn a_small_piece_does_not_hold_what_it_was_a_part_of() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let read = Bytes::from(vec![7; 32 << 10]);
+        let state = Rc::new(State::new(0, Rc::default()));
+        state.request_began(false, Version::HTTP_2);
+        let mut body = Delivered::new(Full::new(read.slice(..100)), InFlight(state));
+        let frame = runtime.block_on(body.frame()).unwrap().unwrap();
+        assert_eq!(*frame.data_ref().unwrap(), read[..100]);
+        assert!(read.try_into_mut().is_ok());
     }
 }

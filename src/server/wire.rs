@@ -14,7 +14,7 @@ use super::Stream;
 use super::incoming::{Broken, Source};
 use super::io::Io;
 use crate::clock::Clock;
-use crate::http1::{Decoder, Framing, Intake, Spare, gather};
+use crate::http1::{Decoder, Framing, Intake, Spare, alone, gather};
 
 /// What asks a caller to send the body it holds back.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -189,8 +189,7 @@ impl<I: Stream> Wire<I> {
         }
         match ready!(self.poll_read(cx)) {
             Ok(ahead) if !ahead.is_empty() => {
-                // It may lie here for long, and should hold no more than itself.
-                self.leave(Bytes::copy_from_slice(&ahead));
+                self.leave(alone(ahead));
                 Poll::Pending
             }
             _ => Poll::Ready(()),
