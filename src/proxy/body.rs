@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::headers::clean_trailers_for_upstream;
 use super::refusal::Refusal;
+use crate::http1::alone;
 use crate::upstream::Outgoing;
 
 /// Bodies up to this size are not counted among what is kept, bytes: a connection's own buffers take as much.
@@ -177,7 +178,8 @@ where
     came.transpose().map_err(|_| Refusal::BodyBroken)
 }
 
-/// Appends `piece`; small ones are put together, for each costs far more memory than its bytes.
+/// Appends `piece`; small ones are put together, for each costs far more memory than its bytes. What is counted as kept are
+/// its bytes, so it must not hold much more: what others sent meanwhile, say.
 fn keep_piece(pieces: &mut VecDeque<Bytes>, piece: Bytes) {
     const SMALL: usize = 4 << 10;
     match pieces.back_mut() {
@@ -190,7 +192,7 @@ fn keep_piece(pieces: &mut VecDeque<Bytes>, piece: Bytes) {
             joined.extend_from_slice(&piece);
             *last = joined.freeze();
         }
-        _ => pieces.push_back(piece),
+        _ => pieces.push_back(alone(piece)),
     }
 }
 
@@ -280,9 +282,27 @@ impl Body for Passing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::atomic::Ordering;
 
-    use super::{Kept, Share};
+    use bytes::Bytes;
+
+    use super::{Kept, Share, join, keep_piece};
+
+    #[test]
+    fn kept_pieces_do_not_hold_what_they_were_parts_of() {
+        for length in [1, 4 << 10, 10 << 10] {
+            let mut pieces = VecDeque::new();
+            let mut whole = Vec::new();
+            for number in 0..20 {
+                let chunk = Bytes::from(vec![number; 32 << 10]);
+                keep_piece(&mut pieces, chunk.slice(..length));
+                whole.extend_from_slice(&chunk[..length]);
+                assert!(chunk.try_into_mut().is_ok(), "piece {number} of {length} bytes");
+            }
+            assert_eq!(join(pieces, whole.len()), whole);
+        }
+    }
 
     #[test]
     fn what_is_kept_counts_until_it_is_dropped() {
