@@ -15,7 +15,7 @@ const ARROWS: &[(&str, Option<&[&str]>)] = &[
     ("ledger", Some(GROUND)),
     ("openrouter", Some(GROUND)),
     ("upstream", Some(&["http1", "secret", "clock"])),
-    ("proxy", Some(&["access", "keys", "openrouter", "upstream", "ledger", "secret", "clock"])),
+    ("proxy", Some(&["access", "keys", "openrouter", "upstream", "ledger", "http1", "secret", "clock"])),
     ("server", Some(&["http1", "clock"])),
     ("simulator", Some(&["openrouter", "clock", "server"])),
     ("control", Some(&["keys", "ledger", "clock"])),
