@@ -98,6 +98,8 @@ pub struct Config {
     pub log: Targets,
     /// What is odd but not wrong, for the log.
     pub warnings: Vec<String>,
+    /// Where the value of `ca_file` stands, for who finds something wrong in that file.
+    pub ca_file_source: String,
 }
 
 /// Where callers are listened to.
@@ -281,6 +283,7 @@ impl Config {
         }
         let mut places = vec![Place::of_config_file(flags, around)];
         config.find_places(around, &mut places);
+        config.ca_file_source = source(&entries, "ca_file").to_string();
         config.check_no_auth(&entries, &mut wrong);
         config.check_tls(&entries, &mut wrong);
         if !config.upstream.tls && !is_loopback(&config.upstream.host) {
@@ -334,6 +337,7 @@ impl Config {
             verbosity: 0,
             log: Targets::new(),
             warnings: Vec::new(),
+            ca_file_source: String::new(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::keys::Key;
 use crate::keys::need::Told;
 use crate::openrouter::account::{KeyInfo, Period};
 use crate::openrouter::fault::{self, Kind};
-use crate::upstream::{Connector, Origin};
+use crate::upstream::{Connector, Origin, SetupError};
 
 /// How many of [`ask_all`]'s questions are open at once.
 const OPEN: usize = 8;
@@ -63,7 +63,7 @@ pub(super) fn ask_all(
     clock: &Clock,
     mut seen: impl FnMut(usize),
 ) -> anyhow::Result<Vec<Result<Said, String>>> {
-    let connector = Connector::new(upstream_settings(config))?;
+    let connector = connector(config)?;
     let asker = Asker::new(config, &connector, patience)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -85,8 +85,18 @@ pub(super) fn ask_all(
     })
 }
 
+/// Prepares to reach the upstream of `config`; what is wrong with a file that it names names its source.
+pub(super) fn connector(config: &Config) -> Result<Connector, SetupError> {
+    Connector::new(upstream_settings(config)).map_err(|error| match &config.ca_file {
+        Some(path) if error.0.contains(&*path.to_string_lossy()) => {
+            SetupError(format!("{}: {error}", config.ca_file_source))
+        }
+        _ => error,
+    })
+}
+
 /// Where upstream is and how long it may take, as `config` says.
-pub(super) fn upstream_settings(config: &Config) -> crate::upstream::Settings {
+fn upstream_settings(config: &Config) -> crate::upstream::Settings {
     let upstream = &config.upstream;
     crate::upstream::Settings {
         origin: Origin { tls: upstream.tls, host: upstream.host.clone(), port: upstream.port },

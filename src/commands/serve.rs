@@ -34,7 +34,7 @@ use self::signals::{Event, Health, Signals, notify};
 use self::tls::InForce;
 use super::Usage;
 use crate::clock::Clock;
-use crate::commands::ask::{Asker, PATIENCE, upstream_settings};
+use crate::commands::ask::{Asker, PATIENCE, connector};
 use crate::config::Config;
 use crate::control::live::{Awaited, Failure, History, Live};
 use crate::control::{About, Control, View, Waiting};
@@ -109,7 +109,7 @@ fn start_on(inherited: Option<Sockets>, config: &Config, clock: Clock) -> anyhow
     let mut access = files.load_access()?;
     let ledger = open_ledger(config, clock.clone())?;
     recall::callers(&mut access, None, &ledger, clock.now());
-    let connector = Arc::new(Connector::new(upstream_settings(config))?);
+    let connector = Arc::new(connector(config)?);
     ledger.keep(config.keep_entries);
     let asking = asking(config, &connector, &keys, &mut files, &ledger)?;
     let pool = recall::pool(keys, &ledger, clock.now());

@@ -69,6 +69,19 @@ fn what_is_bad_ends_as_serve_would() {
 }
 
 #[test]
+fn what_is_wrong_with_a_ca_file_names_where_the_file_is_named() {
+    let place = Place::furnished();
+    place.write("ca.pem", "no certificate\n");
+    let by_flag = place.run("serve --port 0 --ca-file ca.pem");
+    let by_flag = told(&by_flag);
+    assert!(by_flag.contains("--ca-file: the CA file has no certificate: ca.pem"), "{by_flag}");
+    place.write_config("ca_file = \"ca.pem\"\n");
+    let by_file = place.run("serve --port 0");
+    let by_file = told(&by_file);
+    assert!(by_file.contains("config.toml:1: ca_file: the CA file cannot be read"), "{by_file}");
+}
+
+#[test]
 fn a_ledger_that_is_none_or_that_somebody_has_is_told() {
     let place = Place::furnished();
     fs::create_dir(place.path("data")).unwrap();

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::access;
 use crate::clock::Clock;
-use crate::commands::ask::upstream_settings;
+use crate::commands::ask::connector;
 use crate::commands::serve::listen;
 use crate::commands::serve::tls::Tls;
 use crate::commands::{Usage, exit_code, terminal};
@@ -21,7 +21,6 @@ use crate::keys;
 use crate::keys::reference::Commands;
 use crate::ledger::OpenError;
 use crate::ledger::query::{self, QueryError};
-use crate::upstream::Connector;
 
 /// What a process holds that uses a data directory.
 const LOCK: &str = "hermux.lock";
@@ -79,7 +78,7 @@ fn all(config: &Config, checks: &mut Checks) {
             Err(error) => checks.bad("allow.txt", &error.into()),
         }
     }
-    match Connector::new(upstream_settings(config)) {
+    match connector(config) {
         Ok(_) => checks.ok(
             "certificates",
             match &config.ca_file {
