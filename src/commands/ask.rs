@@ -85,10 +85,10 @@ pub(super) fn ask_all(
     })
 }
 
-/// Prepares to reach the upstream of `config`; what is wrong with a file that it names names its source.
+/// Prepares to reach the upstream of `config`; what is wrong with the CA file names where that file is named.
 pub(super) fn connector(config: &Config) -> Result<Connector, SetupError> {
     Connector::new(upstream_settings(config)).map_err(|error| match &config.ca_file {
-        Some(path) if error.0.contains(&*path.to_string_lossy()) => {
+        Some(path) if error.0.contains(&format!(": {}\n", path.display())) => {
             SetupError(format!("{}: {error}", config.ca_file_source))
         }
         _ => error,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, ALT_SVC, CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use memchr::memmem;
@@ -30,10 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// What a request's headers say of how it is to be taken, found in one walk over them.
 #[derive(Debug, Default)]
 pub(super) struct Marks<'a> {
-    /// Of `Content-Length`, of `Transfer-Encoding`, and of codings other than `chunked`.
+    /// Of `Content-Length`.
     lengths: u32,
-    codings: u32,
-    other_codings: u32,
     /// Whether `Connection` names headers besides the usual options.
     pub(super) names_others: bool,
     /// `x-session-id`, the first of them.
@@ -49,9 +45,6 @@ impl<'a> Marks<'a> {
         for (name, value) in headers {
             if *name == CONTENT_LENGTH {
                 marks.lengths += 1;
-            } else if *name == TRANSFER_ENCODING {
-                marks.codings += 1;
-                marks.other_codings += u32::from(!value.as_bytes().eq_ignore_ascii_case(b"chunked"));
             } else if *name == CONNECTION {
                 marks.names_others |= names_others(value);
             } else if *name == X_SESSION_ID {
@@ -63,15 +56,10 @@ impl<'a> Marks<'a> {
         marks
     }
 
-    /// Whether the framing of the request could be read in two ways (RFC 9112 section 6).
-    ///
-    /// The server refuses that, and hands on no framing; this is for one that does.
+    /// Whether the framing of the request could be read in two ways: on HTTP/2, by its lengths. On HTTP/1.1 the server
+    /// has seen to it, and hands on no framing.
     pub(super) fn framing_is_odd(&self) -> bool {
-        match self.codings {
-            0 => self.lengths > 1,
-            1 => self.other_codings > 0,
-            _ => true,
-        }
+        self.lengths > 1
     }
 
     /// How long the request may wait for a key: what `X-HERMUX-Max-Wait` says, else `otherwise`. It takes `30`
@@ -399,17 +387,9 @@ mod tests {
     #[test]
     fn a_framing_that_could_be_read_in_two_ways_is_odd() {
         let is_odd = |lines: &[(&str, &str)]| Marks::of(&headers(lines)).framing_is_odd();
-        for fine in [&[][..], &[("content-length", "5")], &[("transfer-encoding", "Chunked")]] {
-            assert!(!is_odd(fine), "{fine:?}");
-        }
-        for odd in [
-            &[("content-length", "5"), ("content-length", "5")][..],
-            &[("transfer-encoding", "gzip")],
-            &[("transfer-encoding", "gzip, chunked")],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
-        ] {
-            assert!(is_odd(odd), "{odd:?}");
-        }
+        assert!(!is_odd(&[]));
+        assert!(!is_odd(&[("content-length", "5")]));
+        assert!(is_odd(&[("content-length", "5"), ("content-length", "5")]));
     }
 
     #[test]

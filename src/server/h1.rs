@@ -1,7 +1,6 @@
 //! HTTP/1.1 as a server speaks it (RFC 9112): one connection, one request after the other.
 
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -111,7 +110,6 @@ where
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     pub(super) fn new(io: Io<I>, buffers: Rc<Buffers>, counted: Counted<S>, most: usize) -> Self {
         Self {
@@ -191,7 +189,7 @@ where
         };
         let body = if let Some(length) = here {
             let body = rest.split_to(length);
-            self.wire.leave(rest);
+            self.wire.keep_rest(rest);
             Incoming::whole(body)
         } else {
             self.wire.begin_body(framing, rest, expects);
@@ -266,7 +264,6 @@ where
         let may_come = is_wanted && !self.wire.withhold_leave();
         let mut keep_alive = asked.keep_alive && !self.finishing && (may_come || self.wire.is_read());
         let told = || parts.headers.get(CONTENT_LENGTH).and_then(|told| told.to_str().ok()?.parse().ok());
-        let mut bodiless = asked.is_head;
         let framing = match status {
             // Has no length (RFC 9110 section 8.6).
             StatusCode::NO_CONTENT => None,
@@ -279,7 +276,7 @@ where
                 None => Some(Framing::Chunked),
             },
         };
-        bodiless |= status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let bodiless = asked.is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         keep_alive &= framing != Some(Framing::UntilClose);
         let says = Says { version: asked.version, framing, keep_alive };
         head::write(out, status, &parts.headers, says, |out| self.wire.buffers.write_date(out));
@@ -445,7 +442,6 @@ where
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Output = io::Result<()>;
 
@@ -460,105 +456,10 @@ where
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Fault = io::Error;
 
     fn finish(mut self: Pin<&mut Self>) {
         self.finishing = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::future::ready;
-    use std::io;
-    use std::rc::Rc;
-
-    use bytes::Bytes;
-    use http::{Request, Response};
-    use http_body_util::{BodyExt, Full};
-    use hyper::service::service_fn;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::task::yield_now;
-
-    use super::super::connection::run;
-    use super::super::state::State;
-    use super::super::{Incoming, Limits};
-
-    /// Time for the other end to do all it can.
-    async fn pause() {
-        for _ in 0..20 {
-            yield_now().await;
-        }
-    }
-
-    /// What a caller reads that sends these pieces, pausing after each, and looks for answers only then. The pipe takes
-    /// `room` bytes each way; the answers repeat the requests' bodies.
-    fn read(room: usize, pieces: &[&[u8]]) -> Vec<u8> {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let (theirs, ours) = duplex(room);
-            let (mut answers, mut requests) = tokio::io::split(theirs);
-            let serve = async {
-                let service = service_fn(async |request: Request<Incoming>| {
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
-                    Ok::<_, Infallible>(Response::new(Full::new(body)))
-                });
-                let state = Rc::new(State::new(0, Rc::default()));
-                let opening = ready(Ok::<DuplexStream, io::Error>(ours));
-                run(opening, service, Rc::default(), Rc::default(), &Limits::default(), &state).await;
-            };
-            let send = async {
-                for piece in pieces {
-                    requests.write_all(piece).await.unwrap();
-                    pause().await;
-                }
-            };
-            let receive = async {
-                for _ in 0..=pieces.len() {
-                    pause().await;
-                }
-                let mut all = Vec::new();
-                answers.read_to_end(&mut all).await.unwrap();
-                all
-            };
-            tokio::join!(serve, send, receive).2
-        })
-    }
-
-    /// The answers' bodies, in order; all else must be heads.
-    fn bodies(mut read: &[u8]) -> Vec<Bytes> {
-        let mut bodies = Vec::new();
-        while !read.is_empty() {
-            let end = memchr::memmem::find(read, b"\r\n\r\n").expect("a head") + 4;
-            let head = std::str::from_utf8(&read[..end]).unwrap();
-            read = &read[end..];
-            if head == "HTTP/1.1 100 Continue\r\n\r\n" {
-                continue;
-            }
-            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "no head: {head:?}");
-            let length = head.split_once("content-length: ").unwrap().1.split_once("\r\n").unwrap().0;
-            let (body, rest) = read.split_at(length.parse().unwrap());
-            bodies.push(Bytes::copy_from_slice(body));
-            read = rest;
-        }
-        bodies
-    }
-
-    #[test]
-    fn an_answer_comes_whole_behind_a_leave_to_send_that_has_not_gone() {
-        let pieces: [&[u8]; 3] = [
-            b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nfirst",
-            b"POST / HTTP/1.1\r\ncontent-length: 6\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
-            // Sent without waiting for leave.
-            b"second",
-        ];
-        // Among these is the room that the first answer fills.
-        for room in 90..250 {
-            assert_eq!(bodies(&read(room, &pieces)), ["first", "second"], "with room for {room} bytes");
-        }
     }
 }

@@ -138,7 +138,7 @@ impl<I: Stream> Wire<I> {
     }
 
     /// Notes what was read behind a head that was used whole.
-    pub(super) fn leave(&self, rest: Bytes) {
+    pub(super) fn keep_rest(&self, rest: Bytes) {
         self.input.borrow_mut().rest = rest;
     }
 
@@ -189,7 +189,7 @@ impl<I: Stream> Wire<I> {
         }
         match ready!(self.poll_read(cx)) {
             Ok(ahead) if !ahead.is_empty() => {
-                self.leave(alone(ahead));
+                self.keep_rest(alone(ahead));
                 Poll::Pending
             }
             _ => Poll::Ready(()),
